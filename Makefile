@@ -1,0 +1,45 @@
+# Every target works alone on a machine that has only make and Python 3.11 or newer: it makes .venv first.
+# The interpreter is chosen by hand with `make setup PYTHON=/path/to/python3.13`.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo lock clean
+
+help: ## print this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install the package into it, every dependency checked against its hash
+
+# Made anew whenever the lock or the package's own description changes.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or give PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: python -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: lint ## everything that must be green before a change is shared
+	$(BIN)/python -m pytest --quiet
+
+lint: $(STAMP) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(STAMP) ## start a local Marketo, import a generated file of about 100 MB into it, write the report
+	@$(BIN)/orchestrator demo; code=$$?; test $$code -eq 3 || exit $$code
+
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-annotate --no-header --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv and everything that tools leave behind
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
