@@ -1,0 +1,245 @@
+"""The words of this project, each with one meaning.
+
+Everything here is frozen data without behaviour that could fail, wait or look at a clock, so every other
+module may import it.  Times are integers of milliseconds since the Unix epoch and end in ``_ms``; byte
+offsets count from the first byte of the file that is sent; rows count data records from 1, the header and
+blank lines are no rows; lines count physical lines from 1, the header's first line is line 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+JobId = NewType("JobId", str)
+ChunkId = NewType("ChunkId", int)  # the journal's row id; unique in one journal
+BatchId = NewType("BatchId", int)  # Marketo's number; unique in one subscription
+
+
+class Format(StrEnum):
+    """How the cells of a source are separated; the value is Marketo's ``format`` parameter."""
+
+    CSV = "csv"
+    TSV = "tsv"
+    SSV = "ssv"
+
+    @property
+    def delimiter(self) -> str:
+        """The separating character; Marketo's import reads ``ssv`` as semicolon-separated."""
+        return {Format.CSV: ",", Format.TSV: "\t", Format.SSV: ";"}[self]
+
+
+# --- targets: what rows become -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leads:
+    """Rows become people, found again by ``lookup_field``."""
+
+    lookup_field: str = "email"
+    list_id: int | None = None
+    partition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomObjects:
+    """Rows become records of one custom object type; its dedupe fields come from describe."""
+
+    api_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramMembers:
+    """Rows become members of one program, all with the same status; people are found by email."""
+
+    program_id: int
+    member_status: str
+
+
+Target = Leads | CustomObjects | ProgramMembers
+
+
+# --- sources and chunks ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIdentity:
+    """What must not change between planning and upload."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One input file of a job, as the planner saw it."""
+
+    index: int  # position in the job, from 0
+    path: str  # as the user gave it; what reports show
+    absolute: str
+    identity: FileIdentity
+    sha256: str  # hex, of the whole file
+    encoding: str  # "utf-8"
+    format: Format
+    header: bytes  # the header record as it is sent: no BOM, with its line end
+    columns: tuple[str, ...]
+    rows: int
+    blank_lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A run of whole records of one source that fits one upload: what the planner yields."""
+
+    source: int  # Source.index
+    start: int  # byte offset of the first record
+    end: int  # byte offset behind the last record
+    first_row: int
+    rows: int
+    first_line: int
+    crc32: int  # of the bytes [start, end)
+
+
+class Phase(StrEnum):
+    """Where a chunk is on its way.
+
+    ready -> submitting -> submitted -> collecting -> done
+               |              |-> ready (the batch failed as a whole; sent once more)
+               |              `-> done (Marketo no longer knows the batch)
+               |-> ready (not delivered, or refused for a time)
+               `-> unknown (sent, answer lost) -> submitting
+    ready -> split (into parts, which are chunks of their own)
+    ready -> refused (for good)
+    ready -> cancelled
+    """
+
+    READY = "ready"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    COLLECTING = "collecting"
+    DONE = "done"
+    UNKNOWN = "unknown"
+    SPLIT = "split"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+class BatchStatus(StrEnum):
+    """The four states Marketo gives a batch."""
+
+    QUEUED = "Queued"
+    IMPORTING = "Importing"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class JobState(StrEnum):
+    """Where a job is; the values are those of ``summary.json``."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"  # every row's outcome is known
+    INCOMPLETE = "incomplete"  # stopped, with rows unsent or unknown
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # refused before anything was sent
+
+
+class RepeatedKeys(StrEnum):
+    """What to do with a dedupe key that stands in more than one row."""
+
+    ORDER = "order"  # never two unfinished batches with one key; the last row wins
+    IGNORE = "ignore"  # the user promises that keys are unique
+
+
+# --- jobs and chunks as the journal keeps them ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What the user asked of one job besides its sources and its target."""
+
+    format: Format | None = None  # None: detect it
+    on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
+    check: bool = True  # compare the header with describe before anything is sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One request to import one or more source files into one target."""
+
+    id: JobId
+    host: str  # normalised REST host: the identity of the subscription
+    subscription: str  # its name in the settings
+    api_user: str | None = None
+    emulator: bool = False
+    name: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    parent: JobId | None = None
+    target: Target
+    paths: tuple[str, ...]  # as given
+    absolute_paths: tuple[str, ...]
+    options: JobOptions
+    out_dir: str  # absolute
+    key_columns: tuple[str, ...] = ()  # the dedupe fields, known once the job is planned
+    state: JobState
+    created_ms: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    exit_code: int | None = None
+    exit_reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A span on its way to Marketo, with everything known about its batch."""
+
+    id: ChunkId
+    job: JobId
+    span: Span
+    phase: Phase = Phase.READY
+    parent: ChunkId | None = None  # the chunk it was split from
+    depth: int = 0  # how many splits it is away from the planner's chunk
+    attempts: int = 0
+    batch_failures: int = 0  # how often Marketo failed it as a whole
+    batch_id: BatchId | None = None
+    status: BatchStatus | None = None
+    message: str = ""  # Marketo's words on the batch, or why the chunk was refused
+    submitted_ms: int | None = None
+    completed_ms: int | None = None
+    hold_until_ms: int | None = None  # `unknown`: not sent again before this
+    polls: int = 0
+    accepted: int = 0
+    failed: int = 0
+    warned: int = 0  # within accepted
+    unknown: int = 0  # rows whose outcome Marketo leaves unexplained
+    unmatched: int = 0  # within failed: failure rows that fit no source row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a person should know about a job; never an outcome of a row by itself."""
+
+    kind: str
+    message: str
+    batch_id: BatchId | None = None
+
+
+class ExitCode(IntEnum):
+    """What the end of a command means to a shell; the README explains each."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    ROWS_FAILED = 3
+    INPUT_REFUSED = 4
+    INTERRUPTED = 5
+    DENIED = 6
+    ROWS_UNKNOWN = 7
+    THRESHOLD = 8
+    REFUSED = 9
+    SIGINT = 130
+    SIGTERM = 143

@@ -1,0 +1,36 @@
+"""Work that would hold up the event loop, done in threads of one's own.
+
+Reading, hashing, numpy and SQLite release the interpreter; the rest shares it with the loop, which still gets
+its turn every few milliseconds.  The loop's default executor belongs to the embedding program and is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 2  # one for claims, one for result files; more would only wait for the interpreter
+
+
+class Offload:
+    """A context manager that runs functions off the loop."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="orchestrator")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the function's result, or raise what it raised."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
