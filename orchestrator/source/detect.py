@@ -1,0 +1,165 @@
+"""What the first bytes of a file say: its encoding, how its cells are separated, and its header record.
+
+The delimiter is found by reading the first records once with each of the three.  One is certain if the header
+has at least two cells and every record looked at has as many; CSV wins if it is certain, and wherever nothing
+is, because a wrong guess in favour of a rarer format would be harder to understand than a header that is
+checked and refused.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from itertools import islice
+
+from orchestrator import records
+from orchestrator.errors import EncodingError, HeaderError, SourceError, UnterminatedQuote
+from orchestrator.model import Format
+from orchestrator.source import masks
+
+HEADER_BYTES_MAX = 1_048_576  # more is no header, but a file without line ends or with a quote left open
+SAMPLE_RECORDS_MAX = 20  # enough to see a regular shape, few enough to be free
+SAMPLE_BYTES_MAX = 65_536
+NUL_SEARCHED_BYTES = 2  # UTF-16 and UTF-32 in Latin script have a NUL there; a later one may be data
+
+_SIGNATURES = (  # longer ones before those they begin with
+    (codecs.BOM_UTF32_LE, "UTF-32 text (little endian)"),
+    (codecs.BOM_UTF32_BE, "UTF-32 text (big endian)"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text (little endian)"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text (big endian)"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What stands before the first data record."""
+
+    format: Format
+    header: bytes  # with its line end, without byte order mark and blank lines before it
+    columns: tuple[str, ...]
+    data_start: int  # byte offset behind the header
+    lines: int  # physical lines before ``data_start``
+    blank_lines: int  # among them
+
+
+def examine(head: bytes, *, whole: bool, given: Format | None, name: str) -> Beginning:
+    """Read the beginning of a file from its first bytes: `HEADER_BYTES_MAX` of them, or the ``whole`` file.
+
+    ``given`` None means to detect the format.  Raises `EncodingError` for what is visibly no UTF-8, `SourceError` for
+    lone carriage returns as line ends, `UnterminatedQuote` and `HeaderError` for a header that does not end.
+    """
+    _refuse_other_encodings(head, name)
+    text_start = len(records.BOM) if head.startswith(records.BOM) else 0
+    text = head[text_start:]
+    if b"\r" in text and b"\n" not in text:
+        raise _lone_carriage_returns(name)
+    chosen = given or detect_format(text, whole=whole)
+    header_start, header_end = _header_range(text, ord(chosen.delimiter), whole=whole, name=name)
+    header = text[header_start:header_end]
+    columns = records.header_cells(header, chosen.delimiter)
+    if any("\r" in column.replace("\r\n", "") for column in columns):
+        raise _lone_carriage_returns(name)
+    return Beginning(
+        format=chosen,
+        header=header,
+        columns=columns,
+        data_start=text_start + header_end,
+        lines=text.count(b"\n", 0, header_end),
+        blank_lines=text.count(b"\n", 0, header_start),
+    )
+
+
+def detect_format(text: bytes, *, whole: bool) -> Format:
+    """Choose the format by the shape of the first records; CSV if no other is certain."""
+    whole = whole and len(text) <= SAMPLE_BYTES_MAX
+    certain = [form for form in Format if _is_regular(text[:SAMPLE_BYTES_MAX], form.delimiter, whole=whole)]
+    return certain[0] if len(certain) == 1 else Format.CSV
+
+
+class Utf8Check:
+    """Watches blocks of one file go by and names the line of the first byte that is no UTF-8."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        self._offset = 0
+
+    def feed(self, block: bytes, *, line_feeds: int) -> None:
+        """Check the next block; ``line_feeds`` stand before it in the file."""
+        pending: bytes = self._decoder.getstate()[0]
+        if pending or not block.isascii():
+            self._decode(block, pending, line_feeds, final=False)
+        self._offset += len(block)
+
+    def finish(self, *, line_feeds: int) -> None:
+        """Check that no character is cut off by the end of the file."""
+        self._decode(b"", self._decoder.getstate()[0], line_feeds, final=True)
+
+    def _decode(self, block: bytes, pending: bytes, line_feeds: int, *, final: bool) -> None:
+        try:
+            self._decoder.decode(block, final)
+        except UnicodeDecodeError as error:
+            in_block = max(0, error.start - len(pending))  # what was pending holds no line feed
+            line = line_feeds + block.count(b"\n", 0, in_block) + 1
+            offset = self._offset - len(pending) + error.start
+            raise EncodingError(
+                f"{self._name}: line {line} is not UTF-8: byte 0x{error.object[error.start]:02X} at offset {offset}. "
+                "Save the file as UTF-8 and try again."
+            ) from None
+
+
+def _refuse_other_encodings(head: bytes, name: str) -> None:
+    for signature, what in _SIGNATURES:
+        if head.startswith(signature):
+            raise EncodingError(
+                f"{name}: this is {what}, not UTF-8 text. Save it as a CSV file in UTF-8 and try again."
+            )
+    if 0 in head[:NUL_SEARCHED_BYTES]:
+        raise EncodingError(
+            f"{name}: it begins with a NUL byte or two, as UTF-16 text does. Save it as UTF-8 and try again."
+        )
+
+
+def _lone_carriage_returns(name: str) -> SourceError:
+    return SourceError(
+        f"{name}: lines end with a carriage return alone, as on old Macs. "
+        "Save the file with line ends LF or CRLF and try again."
+    )
+
+
+def _header_range(text: bytes, delimiter: int, *, whole: bool, name: str) -> tuple[int, int]:
+    """Find the first record that is no blank line."""
+    if not text:
+        raise HeaderError(f"{name}: there is no header record. Write the API names of the fields into the first line.")
+    walked = masks.walk(text, delimiter, masks.State.START)
+    start = 0
+    for end in (walked.ends + 1).tolist():
+        if text[start:end] not in (b"\n", b"\r\n"):
+            return start, end
+        start = end
+    quote_line = None
+    if walked.state is masks.State.QUOTED and walked.opened_at is not None:
+        quote_line = text.count(b"\n", 0, walked.opened_at) + 1
+    if not whole:
+        cause = "lines never end" if quote_line is None else f"a quote opened in line {quote_line} is never closed"
+        raise HeaderError(
+            f"{name}: the header record does not end within {HEADER_BYTES_MAX:,} bytes. "
+            f"Either this is no delimited text, or {cause}."
+        )
+    if quote_line is not None:
+        raise UnterminatedQuote(
+            f"{name}: the quote that opens in line {quote_line}, in the header, is never closed. Close or remove it."
+        )
+    if text[start:] in (b"", b"\r"):
+        raise HeaderError(f"{name}: there are only blank lines. Write the API names of the fields into the first line.")
+    return start, len(text)
+
+
+def _is_regular(sample: bytes, delimiter: str, *, whole: bool) -> bool:
+    widths = [len(cells) for _, cells in islice(records.split(sample, delimiter), SAMPLE_RECORDS_MAX + 1)]
+    if not whole or len(widths) > SAMPLE_RECORDS_MAX:
+        widths = widths[:-1]  # the last one may be cut off
+    return len(widths) > 0 and widths[0] > 1 and len(set(widths)) == 1

@@ -1,0 +1,341 @@
+import hashlib
+import os
+import re
+import zlib
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from orchestrator import records
+from orchestrator.errors import (
+    EncodingError,
+    HeaderError,
+    RecordTooLarge,
+    SourceChanged,
+    SourceError,
+    UnterminatedQuote,
+)
+from orchestrator.model import FileIdentity, Format, Source, Span
+from orchestrator.source import masks
+from orchestrator.source.split import plan, replan
+from tests.unit.source import generate, machine
+
+GENERATED_FILES = int(os.environ.get("GENERATED_FILES", "500"))
+KINDS = ("RecordTooLarge", "UnterminatedQuote", "spans", "literal", "blank")  # what 500 files must show often
+BLOCK_SIZES = [1, 2, 3, 7, 63, 64, 65, 128, 1000, 1 << 19]
+
+
+def planned(path, data, *, form=Format.CSV, part_bytes_max=10_000, rows_max=10_000, block_bytes=64):
+    path.write_bytes(data)
+    return plan(
+        path,
+        index=0,
+        given="x.csv",
+        format=form,
+        part_bytes_max=part_bytes_max,
+        rows_max=rows_max,
+        block_bytes=block_bytes,
+    )
+
+
+def shape(span):
+    return (span.start, span.end, span.first_row, span.rows, span.first_line)
+
+
+def outcome(path, data, **how):
+    """What `plan` says, in the words of the machine."""
+    try:
+        found = planned(path, data, **how)
+    except (RecordTooLarge, UnterminatedQuote) as error:
+        line, size = re.search(r"line (\d+)\D.*?([\d,]+) bytes", str(error)).groups()
+        return (type(error).__name__, int(line), int(size.replace(",", "")))
+    except SourceError as error:
+        return (type(error).__name__, 0, 0)
+    check_promises(data, found, how["form"].delimiter)
+    literal = [int(re.search(r"from line (\d+)", warning)[1]) for warning in found.warnings]
+    return [shape(span) for span in found.spans], found.source.blank_lines, literal[0] if literal else None
+
+
+def check_promises(data, found, delimiter):
+    source, spans = found.source, found.spans
+    assert source.sha256 == hashlib.sha256(data).hexdigest()
+    assert all(span.crc32 == zlib.crc32(data[span.start : span.end]) for span in spans)
+    assert all(span.rows > 0 for span in spans)
+    assert source.rows == sum(span.rows for span in spans)
+    begin = data.index(source.header) + len(source.header)
+    left_out = [
+        data[a:b] for a, b in zip([begin, *(s.end for s in spans)], [*(s.start for s in spans), len(data)], strict=True)
+    ]
+    assert all(set(gap) <= set(b"\r\n") for gap in left_out), "only blank lines may belong to no span"
+    whole = records.parse(data[begin:], delimiter, first_line=1 + data.count(b"\n", 0, begin))
+    apart = [
+        record
+        for span in spans
+        for record in records.parse(
+            data[span.start : span.end], delimiter, first_row=span.first_row, first_line=span.first_line
+        )
+    ]
+    assert apart == list(whole)
+    if not source.blank_lines:
+        assert source.header + b"".join(data[s.start : s.end] for s in spans) == data.removeprefix(machine.BOM)
+
+
+@pytest.mark.timeout(120 + GENERATED_FILES // 10)  # seconds: a hang is still found when many files are asked for
+def test_generated_files_are_cut_where_the_machine_cuts_them(tmp_path):
+    """Every file also with a second block size, and its spans cut once more."""
+    seen = Counter()
+    for seed in range(GENERATED_FILES):
+        random = Random(seed)
+        form = random.choice(list(Format))
+        text = generate.header(random, form.delimiter) + generate.body(random, form.delimiter)
+        data = random.choice([b"", machine.BOM]) + text.encode()
+        limits = {"part_bytes_max": random.choice([60, 100, 500, 5000]), "rows_max": random.choice([1, 3, 50, 10_000])}
+        expected = machine.cut(data, form.delimiter, *limits.values())
+        for block_bytes in random.sample(BLOCK_SIZES[3:], 2):
+            found = outcome(tmp_path / "x.csv", data, form=form, block_bytes=block_bytes, **limits)
+            assert found == expected, f"seed {seed}, blocks of {block_bytes}"
+        if isinstance(expected[0], str):
+            seen[expected[0]] += 1
+        else:
+            seen["spans"] += len(expected[0]) > 2
+            seen["blank"] += expected[1] > 0
+            seen["literal"] += expected[2] is not None
+    assert GENERATED_FILES < 500 or min(seen[kind] for kind in KINDS) > 15, f"the generator has become too tame: {seen}"
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    text=st.lists(st.sampled_from(generate.PIECES), max_size=80).map("".join),
+    block_bytes=st.sampled_from(BLOCK_SIZES),
+    part_bytes_max=st.integers(5, 60),
+    rows_max=st.integers(1, 5),
+)
+@example(text='1,"a"\r\n2,"b\n', block_bytes=1, part_bytes_max=20, rows_max=1)
+@example(text='1,2"\n"3",4\n', block_bytes=4, part_bytes_max=20, rows_max=1)
+@example(text='1,"2"x"3\n4",5\n', block_bytes=64, part_bytes_max=20, rows_max=1)
+def test_any_text_is_cut_where_the_machine_cuts_it(tmp_path, text, block_bytes, part_bytes_max, rows_max):
+    data = b"a,b\n" + text.encode()
+    found = outcome(
+        tmp_path / "x.csv",
+        data,
+        form=Format.CSV,
+        block_bytes=block_bytes,
+        part_bytes_max=part_bytes_max,
+        rows_max=rows_max,
+    )
+    assert found == machine.cut(data, ",", part_bytes_max, rows_max)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(generate.PIECES), min_size=1, max_size=150).map("".join),
+    st.sampled_from(list(masks.State)),
+)
+def test_masks_and_walk_agree_on_every_block(text, state):
+    """The masks of a sound block and the exact machine, from every state."""
+    block = text.encode()
+    seen, walked = masks.scan(block, ord(","), state), masks.walk(block, ord(","), state)
+    assert masks.offsets(seen.ends).tolist() == walked.ends.tolist()
+    assert seen.state is walked.state
+    assert masks.count(seen.line_feeds) == block.count(b"\n")
+    assert masks.last_offset(seen.ends) == (walked.ends[-1] if len(walked.ends) else None)
+
+
+def test_a_file_by_hand(tmp_path):
+    data = b'\xef\xbb\xbfid,"na\nme"\r\n1,a\r\n\r\n2,"b\r\nb"\r\n3,c\r\n'
+    found = planned(tmp_path / "x.csv", data, rows_max=2)
+    first, second = b'1,a\r\n\r\n2,"b\r\nb"\r\n', b"3,c\r\n"
+    assert found.spans == (
+        Span(source=0, start=15, end=32, first_row=1, rows=2, first_line=3, crc32=zlib.crc32(first)),
+        Span(source=0, start=32, end=37, first_row=3, rows=1, first_line=7, crc32=zlib.crc32(second)),
+    )
+    status = (tmp_path / "x.csv").stat()
+    assert found.source == Source(
+        index=0,
+        path="x.csv",
+        absolute=str(tmp_path / "x.csv"),
+        identity=FileIdentity(
+            device=status.st_dev, inode=status.st_ino, size_bytes=len(data), mtime_ns=status.st_mtime_ns
+        ),
+        sha256=hashlib.sha256(data).hexdigest(),
+        encoding="utf-8",
+        format=Format.CSV,
+        header=b'id,"na\nme"\r\n',
+        columns=("id", "na\nme"),
+        rows=3,
+        blank_lines=1,
+    )
+    assert found.warnings == ()
+
+
+def test_a_span_takes_as_many_bytes_as_are_allowed_and_no_more(tmp_path):
+    data = b"id\n" + b"1\n" * 10
+    assert [span.rows for span in planned(tmp_path / "x.csv", data, part_bytes_max=11).spans] == [4, 4, 2]
+    assert [span.rows for span in planned(tmp_path / "x.csv", data, part_bytes_max=12).spans] == [4, 4, 2]
+    assert [span.rows for span in planned(tmp_path / "x.csv", data, part_bytes_max=13).spans] == [5, 5]
+
+
+def test_blank_lines_stay_with_their_neighbours_where_they_fit(tmp_path):
+    data = b"id\n\n\r\n1\n\n\n2\n\n3\n" + b"\n" * 3
+    found = planned(tmp_path / "x.csv", data, rows_max=1)
+    assert [data[span.start : span.end] for span in found.spans] == [b"\n\r\n1\n\n\n", b"2\n\n", b"3\n\n\n\n"]
+    assert [span.first_line for span in found.spans] == [2, 7, 9]
+    assert found.source.blank_lines == 8
+    tight = planned(tmp_path / "x.csv", data, part_bytes_max=5)
+    assert [data[span.start : span.end] for span in tight.spans] == [b"1\n", b"2\n", b"3\n"]
+    assert (tight.source.rows, tight.source.blank_lines) == (3, 8)
+
+
+def test_a_record_over_the_cap_is_named_with_line_and_size(tmp_path):
+    data = b'id,t\n1,"\n"\n2,"' + b"x\n" * 100 + b'"\n3,a\n'
+    with pytest.raises(RecordTooLarge, match=r"x\.csv: the record that starts in line 4 has 205 bytes; .* holds 95 "):
+        planned(tmp_path / "x.csv", data, part_bytes_max=100)
+
+
+def test_a_quote_that_is_never_closed_is_found_far_back(tmp_path):
+    data = b'id,t\n1,"a"\n2,"b","c' + b"\nx,y" * 1000
+    with pytest.raises(UnterminatedQuote, match=r"x\.csv: the quote that opens in line 3 .* the last 4,002 bytes"):
+        planned(tmp_path / "x.csv", data)
+    with pytest.raises(UnterminatedQuote, match="opens in line 2, in the header"):
+        planned(tmp_path / "x.csv", b'\nid,"t\n1,a\n')
+
+
+def test_only_blocks_with_an_inch_mark_take_the_exact_machine(tmp_path, monkeypatch):
+    walked = []
+    walk = masks.walk
+    monkeypatch.setattr(masks, "walk", lambda block, *rest: walked.append(block) or walk(block, *rest))
+    rows = [b'%d,"quoted, cell"\n' % number for number in range(1000)]
+    rows[500] = b'500,12" pipe, 3" wide\n'
+    found = planned(tmp_path / "x.csv", b"id,t\n" + b"".join(rows), block_bytes=512, rows_max=100)
+    assert found.source.rows == 1000
+    assert [span.rows for span in found.spans] == [100] * 10
+    assert len(found.warnings) == 1
+    assert "from line 502 on" in found.warnings[0]
+    assert [rows[500] in block for block in walked[1:]] == [True], "the header's block, and one more"
+
+
+def test_nul_bytes_are_text(tmp_path):
+    found = planned(tmp_path / "x.csv", b'id,t\n1,"a\0\n"\n\0,b\n')
+    assert [shape(span) for span in found.spans] == [(5, 17, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 5, 64])
+@pytest.mark.parametrize(
+    ("data", "line", "byte", "offset"),
+    [
+        (b"id\n\xc3\xa9\n\xf0\x9f\x99\x82\nab\xffc\n", 4, "FF", 13),
+        (b"id\n1\n\xe2\x82\n2\n", 3, "E2", 5),
+        (b"id\n1\n\xe2\x82", 3, "E2", 5),
+        (b"i\xe9d\n1\n", 1, "E9", 1),
+        (b"id\n" + b"1\n" * 50 + b"\xed\xa0\x80\n", 52, "ED", 103),
+    ],
+)
+def test_a_byte_that_is_no_utf8_is_named(tmp_path, data, line, byte, offset, block_bytes):
+    with pytest.raises(EncodingError, match=f"x.csv: line {line} is not UTF-8: byte 0x{byte} at offset {offset}"):
+        planned(tmp_path / "x.csv", data, block_bytes=block_bytes)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"", SourceError, "the file is empty"),
+        (b"id,t\n", SourceError, "no record below it"),
+        (b"id,t", SourceError, "no record below it"),
+        (b"id,t\n\n\r\n\r", SourceError, "no record below it"),
+        (b"\n\n", HeaderError, "only blank lines"),
+        (b"\r\n\r", HeaderError, "only blank lines"),
+        (machine.BOM, HeaderError, "no header record"),
+        (b"a" * 20_000 + b"\n1\n", HeaderError, "the header has 20,001 bytes"),
+        (b"id,t\r1,a\r2,b\r", SourceError, "carriage return alone"),
+        (b"id,t\r1,a\r2,b\n", SourceError, "carriage return alone"),
+    ],
+)
+def test_files_that_cannot_be_planned_say_why(tmp_path, data, error, message):
+    with pytest.raises(error, match=message) as raised:
+        planned(tmp_path / "x.csv", data)
+    assert str(raised.value).startswith("x.csv: ")
+
+
+@pytest.mark.parametrize("change", [lambda file: file.truncate(50), lambda file: file.write(b"more")])
+def test_a_file_that_is_still_written_is_refused(tmp_path, monkeypatch, change):
+    path = tmp_path / "x.csv"
+    pread = os.pread
+
+    def disturbed(descriptor, length, offset):
+        if offset == 64:  # the second block
+            with path.open("ab") as file:
+                change(file)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", disturbed)
+    with pytest.raises(SourceChanged, match=r"x\.csv: the file was written to while it was read"):
+        planned(path, b"id\n" + b"1\n" * 100)
+
+
+def test_a_file_system_may_give_less_than_was_asked(tmp_path, monkeypatch):
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: pread(descriptor, min(length, 10), offset))
+    found = planned(tmp_path / "x.csv", b"id\n" + b"1\n" * 100)
+    assert found.source.rows == 100
+    assert len(replan(found.source, found.spans[0], part_bytes_max=103, rows_max=100)) == 2
+
+
+def test_the_last_line_needs_no_line_end(tmp_path):
+    found = planned(tmp_path / "x.csv", b"id\n1\n2")
+    assert [shape(span) for span in found.spans] == [(3, 6, 1, 2, 2)]
+    assert planned(tmp_path / "x.csv", b"id\n1\n\r").source.blank_lines == 1
+
+
+def test_replan_in_halves_and_by_bytes(tmp_path):
+    data = b"id\n" + b"".join(b"%d\n" % number for number in range(10, 30)) + b"x" * 50 + b"\n99\n"
+    found = planned(tmp_path / "x.csv", data)
+    (span,) = found.spans
+    halves = replan(found.source, span, part_bytes_max=10_000, rows_max=11)
+    assert [shape(part) for part in halves] == [(3, 36, 1, 11, 2), (36, 117, 12, 11, 13)]
+    assert [part.crc32 for part in halves] == [zlib.crc32(data[part.start : part.end]) for part in halves]
+    again = replan(found.source, halves[1], part_bytes_max=30, rows_max=100)
+    assert [part.rows for part in again] == [9, 1, 1]
+    assert [part.end - part.start for part in again] == [27, 51, 3], "the record over the cap stands alone"
+    assert [part.first_row for part in again] == [12, 21, 22]
+    assert [part.first_line for part in again] == [13, 22, 23]
+
+
+def test_replan_takes_a_last_record_over_the_cap_alone(tmp_path):
+    found = planned(tmp_path / "x.csv", b"id\n1\n\n" + b"x" * 50)
+    parts = replan(found.source, found.spans[0], part_bytes_max=20, rows_max=100)
+    assert [shape(part) for part in parts] == [(3, 6, 1, 1, 2), (6, 56, 2, 1, 4)]
+
+
+def test_replan_refuses_a_file_that_changed(tmp_path):
+    found = planned(tmp_path / "x.csv", b"id\n1\n2\n")
+    with pytest.raises(SourceChanged, match=r"x\.csv: the file's content has changed"):
+        replan(found.source, replace(found.spans[0], crc32=1), part_bytes_max=10_000, rows_max=1)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(seed=st.integers(0, 10_000), rows_max=st.integers(1, 40))
+def test_parts_of_spans_hold_the_same_records(tmp_path, seed, rows_max):
+    random = Random(seed)
+    data = b"a,b\n" + generate.body(random, ",", 60).encode()
+    try:
+        found = planned(tmp_path / "x.csv", data)
+    except SourceError:
+        return
+    for span in found.spans:
+        parts = replan(found.source, span, part_bytes_max=10_000, rows_max=rows_max)
+        assert b"".join(data[part.start : part.end] for part in parts) == data[span.start : span.end]
+        assert all(part.rows <= rows_max for part in parts)
+        rows = [
+            record
+            for part in parts
+            for record in records.parse(
+                data[part.start : part.end], ",", first_row=part.first_row, first_line=part.first_line
+            )
+        ]
+        assert rows == list(
+            records.parse(data[span.start : span.end], ",", first_row=span.first_row, first_line=span.first_line)
+        )
