@@ -1,0 +1,125 @@
+"""What can be written: each change is a fact that becomes durable whole or not at all.
+
+Several changes written together become true together.  Writing a change again is harmless: sources, chunks,
+parts, findings and events are not doubled.  The two counters are the exception, their counts add up each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypedDict
+
+from orchestrator.events import Event
+from orchestrator.model import BatchId, BatchStatus, ChunkId, Finding, JobId, JobState, Phase, Source, Span
+
+
+class JobValues(TypedDict, total=False):
+    """The fields of a job that change while it lives."""
+
+    api_user: str | None
+    emulator: bool
+    key_columns: tuple[str, ...]
+    state: JobState
+    started_ms: int | None
+    finished_ms: int | None
+    exit_code: int | None
+    exit_reasons: tuple[str, ...]
+
+
+class ChunkValues(TypedDict, total=False):
+    """The fields of a chunk that change while it is under way; what it is made of never does."""
+
+    phase: Phase
+    attempts: int
+    batch_failures: int
+    batch_id: BatchId | None
+    status: BatchStatus | None
+    message: str
+    submitted_ms: int | None
+    completed_ms: int | None
+    hold_until_ms: int | None
+    polls: int
+    accepted: int
+    failed: int
+    warned: int
+    unknown: int
+    unmatched: int
+
+
+JOB_VALUES: Final = frozenset(JobValues.__annotations__)
+CHUNK_VALUES: Final = frozenset(ChunkValues.__annotations__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlanned:
+    """The sources are read and cut; the job starts to run, and the event says so."""
+
+    job_id: JobId
+    sources: tuple[Source, ...]
+    spans: tuple[Span, ...]
+    key_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChanged:
+    """Some fields of a job have new values."""
+
+    job_id: JobId
+    values: JobValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkChanged:
+    """Some fields of a chunk have new values."""
+
+    chunk_id: ChunkId
+    values: ChunkValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkParted:
+    """A chunk is in phase `split`, and its parts are ready chunks one level deeper.
+
+    The parts are at least two, in order and without overlap, and have every row of the chunk.
+    """
+
+    chunk_id: ChunkId
+    parts: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingAdded:
+    """Something came up that a person should know; the event says so."""
+
+    job_id: JobId
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsCounted:
+    """So many more API calls of one kind were made on a day of the quota, for a job or for none."""
+
+    job_id: JobId | None
+    host: str
+    day: str  # ISO 8601: "2024-01-31"
+    kind: str  # token, submit, status, failures, warnings, describe, usage
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitCounted:
+    """A job waited once more, for so long."""
+
+    job_id: JobId
+    cause: str
+    ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event to append; the journal gives it its `seq`."""
+
+    event: Event
+
+
+Change = JobPlanned | JobChanged | ChunkChanged | ChunkParted | FindingAdded | CallsCounted | WaitCounted | Told

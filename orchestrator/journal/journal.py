@@ -1,0 +1,175 @@
+"""The journal for asyncio: every call runs in one thread of its own, in the order of the calls.
+
+The thread owns the database connection.  A caller that is cancelled stops waiting, and nothing else: what it
+asked for is done whole, before anything asked for later, and before the journal closes.  So a fact handed to
+`write` is never torn and never overtaken, and after a cancellation a read tells what became of it.
+
+An error of a write says that its outcome is not known for certain: read again before going on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
+
+from sqlalchemy import Connection
+
+from orchestrator.errors import JournalError
+from orchestrator.events import Event
+from orchestrator.journal import reading, writing
+from orchestrator.journal.changes import Change
+from orchestrator.journal.store import Store
+from orchestrator.journal.values import Counters, Lease, Owner, Progress
+from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
+
+SALT_BYTES: Final = 16  # what a keyed hash takes as salt
+EVENTS_MAX: Final = 1_000  # events of one reading: a few hundred kilobytes in memory
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Journal:
+    """The durable truth about jobs, chunks and subscriptions."""
+
+    def __init__(self, store: Store, *, now_ms: Callable[[], int], token_bytes: Callable[[int], bytes]) -> None:
+        self._store = store
+        self._now_ms = now_ms
+        self._token_bytes = token_bytes
+        self._closed = False
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, *, now_ms: Callable[[], int], token_bytes: Callable[[int], bytes] = secrets.token_bytes
+    ) -> AsyncIterator[Self]:
+        """Open the journal at `sqlite:///PATH`, making the file or bringing it up to this version if need be.
+
+        Raises `JournalCorrupt` for a damaged file, `JournalVersionUnknown` for one of a newer version, and
+        `JournalError` for one that cannot be used, on a network file system for example.
+        """
+        journal = cls(Store(url), now_ms=now_ms, token_bytes=token_bytes)
+        try:
+            await journal._run(partial(journal._store.open, now_ms()))
+            yield journal
+        finally:
+            try:
+                await journal._run(journal._store.close)
+            finally:
+                journal._closed = True
+                journal._executor.shutdown(wait=False)  # what was asked for is still done
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    async def job(self, job_id: str) -> Job:
+        """Return the job with this id, or the only one whose id starts so; else raise `JournalError`."""
+        return await self._read(reading.job, job_id)
+
+    async def jobs(self, *, host: str | None = None, states: Collection[JobState] | None = None) -> list[Job]:
+        """Return the jobs of one host or of all, in some states or in any, oldest first."""
+        return await self._read(reading.job_list, host, states)
+
+    async def sources(self, job_id: JobId) -> tuple[Source, ...]:
+        """Return the sources of a job in their order; none before it is planned."""
+        return await self._read(reading.job_sources, job_id)
+
+    async def chunks(self, job_id: JobId) -> tuple[Chunk, ...]:
+        """Return all chunks of a job by source, first row and depth: a split one stands before its parts."""
+        return await self._read(reading.job_chunks, job_id)
+
+    async def findings(self, job_id: JobId) -> tuple[Finding, ...]:
+        """Return the findings of a job in the order in which they came up."""
+        return await self._read(reading.job_findings, job_id)
+
+    async def events(self, job_id: JobId, *, after: int = 0, limit: int = EVENTS_MAX) -> list[Event]:
+        """Return the first events of a job whose `seq` is greater than `after`."""
+        return await self._read(reading.job_events, job_id, after, limit)
+
+    async def counters(self, job_id: JobId) -> Counters:
+        """Return the API calls and the waits of a job."""
+        return await self._read(reading.job_counters, job_id)
+
+    async def progress(self, job_id: JobId) -> Progress:
+        """Return how far a job is, summed in the database."""
+        return await self._read(reading.job_progress, job_id)
+
+    async def owner(self, host: str) -> Owner | None:
+        """Return the live process that drives a subscription, None if there is none."""
+        return await self._run(partial(self._store.owner, host))
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    async def add_job(self, job: Job) -> None:
+        """Write a new job, and the event that says so; any process may do this for any subscription."""
+        await self._write(writing.add_job, job, self._now_ms())
+
+    async def salt(self, host: str) -> bytes:
+        """Return the 16 bytes that a subscription's fingerprints are salted with, made once and kept."""
+        return await self._write(writing.salt, host, partial(self._token_bytes, SALT_BYTES))
+
+    async def write(self, lease: Lease, changes: Sequence[Change]) -> None:
+        """Write changes in one transaction: when this returns, all of them are on the disk.
+
+        Raises `Fenced`, having written nothing, if another process has taken the subscription over.
+        """
+        await self._write(writing.write, lease, tuple(changes), self._now_ms())
+
+    async def write_unfenced(self, changes: Sequence[Change]) -> None:
+        """Write changes about a job as a whole in one transaction, for whoever waits for it; no lease is needed.
+
+        Only `JobPlanned`, `JobChanged`, `FindingAdded` and `Told` may be written so.
+        """
+        await self._write(writing.write_unfenced, tuple(changes), self._now_ms())
+
+    # --- who drives a subscription -------------------------------------------------------------------
+
+    async def take_over(self, host: str) -> Lease:
+        """Become the one process that writes for a subscription; leases given out before are worthless.
+
+        Raises `SubscriptionBusy` if a live process drives it, and `JournalCorrupt` if the file is damaged.
+        """
+        taken: list[Lease] = []
+        now_ms = self._now_ms()
+
+        def take() -> None:
+            taken.append(self._store.take_over(host, now_ms))
+
+        def give_back() -> None:
+            for lease in taken:
+                self._store.release(lease)
+
+        try:
+            await self._run(take)
+        except asyncio.CancelledError:
+            with suppress(JournalError):  # closed by now, and everything given back with it
+                await self._run(give_back)  # the caller does not learn of its lease, so it could not
+            raise
+        return taken[0]
+
+    async def release(self, lease: Lease) -> None:
+        """Let others drive the subscription; nothing if it was released before."""
+        await self._run(partial(self._store.release, lease))
+
+    # --- the thread ----------------------------------------------------------------------------------
+
+    async def _read(
+        self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        return await self._run(partial(self._store.read, function, *args, **kwargs))
+
+    async def _write(
+        self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        return await self._run(partial(self._store.write, function, *args, **kwargs))
+
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        """Do a call in the journal's thread, to its end even if the caller is cancelled."""
+        if self._closed:
+            raise JournalError("the journal is closed; open it again to go on")
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, call))

@@ -1,0 +1,95 @@
+"""One process drives a subscription: a `flock` beside the journal, which the kernel drops at its holder's death.
+
+The file is never removed, for a removed one could be locked by one process while another locks its successor.
+Its content only tells people who holds it; a process that was killed leaves its own there, so the content
+counts as long as the lock is held and no longer.  Asking whether it is held means taking it, shared and for an
+instant; a taker that meets such an instant tries again a few times before it believes in a holder.
+
+The lock gives liveness.  Safety is the epoch's: see `writing`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+from typing import Final
+
+from orchestrator.journal.values import Owner
+
+_TRIES: Final = 8  # an asker holds the lock for microseconds; eight meetings in a row do not happen
+_PAUSE_S: Final = 0.005  # between two tries: a taker knows within 40 ms
+_CONTENT_BYTES: Final = 40  # room for two integers of 64 bits, a space and a line end
+_SLUG_CHARACTERS_MAX: Final = 100  # file names end at 255 bytes, and the journal's own name stands before it
+_DIGEST_CHARACTERS: Final = 8  # tells apart hosts whose slugs are alike
+
+
+def lock_path(journal: Path, host: str) -> Path:
+    """Return the path of a subscription's lock: the journal's, with the host made fit for a file name."""
+    slug = re.sub(r"[^a-z0-9.-]", "_", host)[:_SLUG_CHARACTERS_MAX]
+    if slug != host:
+        slug += "-" + hashlib.sha256(host.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    return journal.with_name(f"{journal.name}.{slug}.lock")
+
+
+class Lock:
+    """A lock that this process holds."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back, once."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+        finally:
+            os.close(self._descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def take(path: Path, *, now_ms: int) -> Lock | None:
+    """Take the lock and leave this process's number and the time in it; None if somebody holds it."""
+    descriptor = _open(path)
+    try:
+        for left in range(_TRIES, 0, -1):
+            if _try(descriptor, fcntl.LOCK_EX):
+                os.pwrite(descriptor, f"{os.getpid()} {now_ms}".ljust(_CONTENT_BYTES - 1).encode() + b"\n", 0)
+                return Lock(descriptor)
+            if left > 1:
+                time.sleep(_PAUSE_S)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def owner(path: Path) -> Owner | None:
+    """Return who holds the lock, None if nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if _try(descriptor, fcntl.LOCK_SH):
+            return None
+        content = os.pread(descriptor, _CONTENT_BYTES, 0).split()
+        numbers = [int(word) for word in content if word.isdigit()]
+        pid, since_ms = numbers if len(numbers) == 2 else (0, 0)
+        return Owner(pid=pid, since_ms=since_ms)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The way of the tables from each published version to the newest one."""

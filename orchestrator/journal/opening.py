@@ -1,0 +1,243 @@
+"""From a URL to an open SQLite database that is private, local, undamaged and of this version.
+
+A new file is created from `schema.metadata` and stamped; only a file of an older version makes anyone import
+Alembic.  Two processes may open the same new file at the same time: whoever has to change anything does so
+under a lock of its own, and looks again once it has it, because switching to the write-ahead log is the one
+thing for which SQLite does not wait: it fails at once if anybody writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+from orchestrator.errors import JournalError
+from orchestrator.journal import lock
+from orchestrator.journal.faults import corrupt
+from orchestrator.journal.mounts import network_file_system
+from orchestrator.journal.schema import REVISION, metadata, versions
+
+BUSY_TIMEOUT_MS: Final = 10_000  # other writers hold the file for milliseconds; one that is stopped may not hang us
+_SETUP_TRIES: Final = 250  # each lasts 40 ms: a migration has 10 s before others give up
+_BEGIN: Final = "orchestrator_begin"  # execution option: how transactions of an engine begin
+_MOUNTS: Final = Path("/proc/self/mounts")
+_ON_CONNECT: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = FULL",  # a commit is on the disk when it returns
+    "PRAGMA fullfsync = ON",  # macOS: past the disk's own cache, too
+    "PRAGMA checkpoint_fullfsync = ON",
+)
+
+
+def path_of(url: str) -> Path:
+    """Return the file of a journal URL; raises `JournalError` for anything but `sqlite:///PATH`."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise JournalError("the journal's URL cannot be read; write it as sqlite:///PATH") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise JournalError(f"no journal on {parsed.get_backend_name()}: write its URL as sqlite:///PATH")
+    if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        raise JournalError("the journal must survive a crash, so it needs a file: write its URL as sqlite:///PATH")
+    return Path(parsed.database).absolute()
+
+
+def open_engine(path: Path, *, now_ms: int) -> Engine:
+    """Return an engine with at most one connection to the journal at `path`, made or brought up if need be.
+
+    Raises the errors of SQLite and of the file system as they are, and `JournalError` for everything else.
+    """
+    _make_private(path)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"check_same_thread": False},  # one at a time is enough; which thread is its owner's choice
+        hide_parameters=True,  # the text of an error may reach a log
+        pool_size=1,
+        max_overflow=0,
+    )
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    try:
+        if not _is_ready(engine):
+            _set_up(path, engine, now_ms=now_ms)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def writer(engine: Engine) -> Engine:
+    """Return the engine whose transactions lock others out from their first moment."""
+    return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
+
+
+def _on_connect(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # transactions begin where this package says so, not where sqlite3 guesses
+    for pragma in _ON_CONNECT:
+        connection.execute(pragma)
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+
+
+# --- the file ----------------------------------------------------------------------------------------
+
+
+def _make_private(path: Path) -> None:
+    """Make the directory and the file if they are missing, and the file readable by its owner only.
+
+    The file is made empty under another name: closing a descriptor of a file drops all locks that SQLite has on
+    it in this process, so this package never opens what SQLite may have open.
+    """
+    shared = _network_file_system(path)
+    if shared is not None:
+        raise JournalError(
+            f"the journal {path} lies on a network file system ({shared}), where locks do not hold and it would be "
+            "damaged: give a local directory with --set state.dir=DIR or --journal sqlite:///PATH"
+        )
+    if path.is_dir():
+        raise JournalError(f"the journal {path} is a directory: give a file with --journal sqlite:///PATH")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(descriptor)
+        try:
+            with suppress(FileExistsError):
+                os.link(made, path)
+        finally:
+            Path(made).unlink()
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _network_file_system(path: Path) -> str | None:
+    """Return the type of the network file system the path lies on; None if local, or if nobody can tell."""
+    if sys.platform != "linux":
+        return None
+    mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    return network_file_system(mounts, os.path.realpath(path))
+
+
+# --- the tables --------------------------------------------------------------------------------------
+
+
+def _is_ready(engine: Engine) -> bool:
+    """Tell whether nothing has to be done before the journal can be used."""
+    with engine.begin() as connection:
+        return _mode(connection) == "wal" and _revision(connection) == REVISION
+
+
+def _set_up(path: Path, engine: Engine, *, now_ms: int) -> None:
+    """Make or bring up the tables, while every other process that wants to do so waits."""
+    guard = _guard(path, now_ms=now_ms)
+    try:
+        _refuse_strangers(path, engine)
+        _switch_mode(path, engine)
+        _make_tables(path, engine)
+    finally:
+        guard.release()
+
+
+def _guard(path: Path, *, now_ms: int) -> lock.Lock:
+    for _ in range(_SETUP_TRIES):
+        guard = lock.take(path.with_name(path.name + ".setup"), now_ms=now_ms)
+        if guard is not None:
+            return guard
+    raise JournalError(f"the journal {path} is being set up by another process; try again when it is done")
+
+
+def _refuse_strangers(path: Path, engine: Engine) -> None:
+    """Raise if the file is some other program's database."""
+    with engine.begin() as connection:
+        names = inspect(connection).get_table_names()
+    if names and versions.name not in names:
+        raise JournalError(
+            f"{path} is a database, but no journal of this program (it has the table {names[0]}): "
+            "give another file with --journal sqlite:///PATH"
+        )
+
+
+def _switch_mode(path: Path, engine: Engine) -> None:
+    """Switch to the write-ahead log, which cannot be done within a transaction."""
+    mode = _outside_transactions(engine, "PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise JournalError(
+            f"the journal {path} cannot have a write-ahead log here (SQLite keeps {mode!r}): "
+            "give a directory on a local disk with --set state.dir=DIR"
+        )
+
+
+def _make_tables(path: Path, engine: Engine) -> None:
+    with writer(engine).begin() as connection:
+        revision = _revision(connection)
+        if revision is None:
+            create(connection)
+        elif not revision:
+            raise corrupt(path, "it does not say which version wrote it")
+    if revision not in (None, REVISION):
+        _migrate(path, engine)
+
+
+def create(connection: Connection) -> None:
+    """Create all tables in an empty database, and stamp it."""
+    metadata.create_all(connection)
+    versions.create(connection)
+    connection.execute(insert(versions), {"version_num": REVISION})
+
+
+def _migrate(path: Path, engine: Engine) -> None:
+    """Bring the tables of an older version up, in one transaction; references are checked at its end.
+
+    Rebuilding a table, SQLite's only way to change some things of it, breaks references for a moment.
+    """
+    from orchestrator.journal.migrations.upgrade import upgrade  # only here: imports Alembic
+
+    _outside_transactions(engine, "PRAGMA foreign_keys = OFF")
+    try:
+        with writer(engine).begin() as connection:
+            upgrade(path, connection)
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                raise corrupt(path, "rows that refer to nothing")
+    finally:
+        _outside_transactions(engine, "PRAGMA foreign_keys = ON")
+
+
+def _outside_transactions(engine: Engine, pragma: str) -> Any:
+    """Run a pragma that has no effect within a transaction; return the first value of its answer."""
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(pragma)
+        row = cursor.fetchone()
+        cursor.close()
+        return None if row is None else row[0]
+    finally:
+        connection.close()
+
+
+def _mode(connection: Connection) -> str:
+    return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None in an empty file, empty if there are tables but no revision."""
+    if not inspect(connection).has_table(versions.name):
+        return None
+    return connection.execute(select(versions.c.version_num)).scalar() or ""
+
+
+def check(path: Path, connection: Connection) -> None:
+    """Read the whole file and raise `JournalCorrupt` if its structure is damaged."""
+    answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if answer != "ok":
+        raise corrupt(path, str(answer).splitlines()[0])

@@ -1,0 +1,123 @@
+"""The journal's questions in SQL; each function works within the transaction of the connection it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, select
+
+from orchestrator.errors import JournalError
+from orchestrator.events import Event
+from orchestrator.journal import rows as codec
+from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
+from orchestrator.journal.values import Counters, Progress, Tally, Wait
+from orchestrator.model import BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
+
+_NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
+
+
+def fetch(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a query by the names of their columns."""
+    return (row._asdict() for row in connection.execute(query))
+
+
+def job(connection: Connection, job_id: str) -> Job:
+    """Return the job with this id, or the only one whose id starts so."""
+    for row in fetch(connection, select(jobs).where(jobs.c.id == job_id)):
+        return codec.unpack_job(row)
+    starts_so = func.substr(jobs.c.id, 1, len(job_id)) == job_id
+    found = list(fetch(connection, select(jobs).where(starts_so).order_by(jobs.c.id).limit(_NAMED_MAX)))
+    if not job_id or not found:
+        raise JournalError(f"no job {job_id!r} in this journal; `orchestrator jobs` lists those it knows")
+    if len(found) > 1:
+        names = ", ".join(str(row["id"]) for row in found)
+        raise JournalError(f"more than one job starts with {job_id!r} ({names} ...); give more of its id")
+    return codec.unpack_job(found[0])
+
+
+def job_list(connection: Connection, host: str | None, states: Collection[JobState] | None) -> list[Job]:
+    """Return the jobs of one host or of all, in these states or in any, oldest first."""
+    query = select(jobs).order_by(jobs.c.created_ms, jobs.c.id)
+    if host is not None:
+        query = query.where(jobs.c.host == host)
+    if states is not None:
+        query = query.where(jobs.c.state.in_(sorted(states)))
+    return [codec.unpack_job(row) for row in fetch(connection, query)]
+
+
+def job_sources(connection: Connection, job_id: JobId) -> tuple[Source, ...]:
+    """Return the sources of a job in their order; none before it is planned."""
+    query = select(sources).where(sources.c.job_id == job_id).order_by(sources.c.position)
+    return tuple(codec.unpack_source(row) for row in fetch(connection, query))
+
+
+def job_chunks(connection: Connection, job_id: JobId) -> tuple[Chunk, ...]:
+    """Return all chunks of a job, those that were split before their parts, in the order of their rows."""
+    order = (chunks.c.source, chunks.c.first_row, chunks.c.depth)
+    query = select(chunks).where(chunks.c.job_id == job_id).order_by(*order)
+    return tuple(codec.unpack_chunk(row) for row in fetch(connection, query))
+
+
+def job_findings(connection: Connection, job_id: JobId) -> tuple[Finding, ...]:
+    """Return the findings of a job in the order in which they came up."""
+    query = select(findings).where(findings.c.job_id == job_id).order_by(findings.c.id)
+    return tuple(codec.unpack_finding(row) for row in fetch(connection, query))
+
+
+def job_events(connection: Connection, job_id: JobId, after: int, limit: int) -> list[Event]:
+    """Return the first events of a job whose `seq` is greater than `after`."""
+    query = select(events).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq).limit(limit)
+    return [codec.unpack_event(row) for row in fetch(connection, query)]
+
+
+def job_counters(connection: Connection, job_id: JobId) -> Counters:
+    """Return the API calls and waits of a job."""
+    called = select(calls.c.kind, func.sum(calls.c.count)).where(calls.c.job_id == job_id)
+    waited = select(waits.c.cause, waits.c.count, waits.c.ms).where(waits.c.job_id == job_id)
+    return Counters(
+        api_calls={
+            kind: int(count) for kind, count in connection.execute(called.group_by(calls.c.kind).order_by(calls.c.kind))
+        },
+        waits={
+            cause: Wait(count=count, ms=ms) for cause, count, ms in connection.execute(waited.order_by(waits.c.cause))
+        },
+    )
+
+
+def job_progress(connection: Connection, job_id: JobId) -> Progress:
+    """Return how far a job is, summed by the database: the chunks themselves may be tens of thousands."""
+    names = ("polls", "accepted", "failed", "warned", "unknown", "unmatched")
+    query = (
+        select(
+            chunks.c.phase,
+            chunks.c.status,
+            func.count().label("chunks"),
+            func.sum(chunks.c.rows).label("rows"),
+            func.sum(chunks.c.end_byte - chunks.c.start_byte).label("span_bytes"),
+            *(func.sum(chunks.c[name]).label(name) for name in names),
+        )
+        .where(chunks.c.job_id == job_id)
+        .group_by(chunks.c.phase, chunks.c.status)
+    )
+    phases: dict[Phase, Tally] = {phase: Tally() for phase in Phase if phase is not Phase.SPLIT}
+    under_way = dict.fromkeys((BatchStatus.QUEUED, BatchStatus.IMPORTING), 0)
+    sums = dict.fromkeys(names, 0)
+    for group in fetch(connection, query):
+        sums["polls"] += int(group["polls"])
+        if group["phase"] == Phase.SPLIT:
+            continue
+        phase = Phase(group["phase"])
+        tally = phases[phase]
+        phases[phase] = Tally(
+            chunks=tally.chunks + int(group["chunks"]),
+            rows=tally.rows + int(group["rows"]),
+            span_bytes=tally.span_bytes + int(group["span_bytes"]),
+        )
+        if phase is Phase.SUBMITTED and group["status"] in under_way:
+            under_way[BatchStatus(group["status"])] += int(group["chunks"])
+        for name in names[1:]:
+            sums[name] += int(group[name])
+    return Progress(
+        phases=phases, queued=under_way[BatchStatus.QUEUED], importing=under_way[BatchStatus.IMPORTING], **sums
+    )

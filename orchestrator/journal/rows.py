@@ -1,0 +1,182 @@
+"""Values of the model to rows of the tables and back, exactly.
+
+A value that this version does not know (a target, a phase or an event of a later one) is an error that says
+so: dropping it would make the journal lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from orchestrator.errors import JournalVersionUnknown
+from orchestrator.events import Event, revive
+from orchestrator.model import (
+    BatchId,
+    BatchStatus,
+    Chunk,
+    ChunkId,
+    CustomObjects,
+    FileIdentity,
+    Finding,
+    Format,
+    Job,
+    JobId,
+    JobOptions,
+    JobState,
+    Leads,
+    Phase,
+    ProgramMembers,
+    RepeatedKeys,
+    Source,
+    Span,
+    Target,
+)
+
+_TARGETS: Mapping[str, type[Leads] | type[CustomObjects] | type[ProgramMembers]] = {
+    "leads": Leads,
+    "custom": CustomObjects,
+    "program-members": ProgramMembers,
+}
+
+
+@contextmanager
+def _known(what: str) -> Iterator[None]:
+    """Turn the failure to understand a stored value into the error that names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalVersionUnknown(
+            f"the journal holds {what} that this version does not understand ({error}): "
+            "it was written by another version of this program; use that version or a newer one"
+        ) from error
+
+
+def _pack_target(target: Target) -> dict[str, Any]:
+    """Return a target as JSON, with the name of its kind under `object`."""
+    name = next(name for name, kind in _TARGETS.items() if isinstance(target, kind))
+    return {"object": name, **asdict(target)}
+
+
+def _unpack_target(data: Mapping[str, Any]) -> Target:
+    fields = dict(data)
+    return _TARGETS[fields.pop("object")](**fields)
+
+
+def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
+    """Return the options; those that are newer than the row have their defaults."""
+    fields = dict(data)
+    if fields.get("format") is not None:
+        fields["format"] = Format(fields["format"])
+    if "on_repeated_key" in fields:
+        fields["on_repeated_key"] = RepeatedKeys(fields["on_repeated_key"])
+    return JobOptions(**fields)
+
+
+# --- jobs --------------------------------------------------------------------------------------------
+
+
+def pack_job(job: Job) -> dict[str, Any]:
+    """Return the row of a job."""
+    row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
+    row["target"] = _pack_target(job.target)
+    row["options"] = asdict(job.options)
+    return row
+
+
+def unpack_job(row: Mapping[str, Any]) -> Job:
+    """Return the job of a row."""
+    with _known(f"a job ({row['id']})"):
+        fields = dict(row)
+        fields["target"] = _unpack_target(row["target"])
+        fields["options"] = _unpack_options(row["options"])
+        fields["labels"] = tuple((key, value) for key, value in row["labels"])
+        for name in ("paths", "absolute_paths", "key_columns", "exit_reasons"):
+            fields[name] = tuple(row[name])
+        fields["state"] = JobState(row["state"])
+        return Job(**fields)
+
+
+# --- sources -----------------------------------------------------------------------------------------
+
+
+def pack_source(job_id: JobId, source: Source) -> dict[str, Any]:
+    """Return the row of a job's source."""
+    row = {name: getattr(source, name) for name in Source.__dataclass_fields__ if name != "index"}
+    return {**row, "job_id": job_id, "position": source.index, "identity": asdict(source.identity)}
+
+
+def unpack_source(row: Mapping[str, Any]) -> Source:
+    """Return the source of a row."""
+    with _known(f"a source of job {row['job_id']}"):
+        fields = dict(row)
+        del fields["job_id"]
+        fields["index"] = fields.pop("position")
+        fields["identity"] = FileIdentity(**row["identity"])
+        fields["format"] = Format(row["format"])
+        fields["columns"] = tuple(row["columns"])
+        return Source(**fields)
+
+
+# --- chunks ------------------------------------------------------------------------------------------
+
+_SPAN_COLUMNS = {
+    "source": "source",
+    "start": "start_byte",
+    "end": "end_byte",
+    "first_row": "first_row",
+    "rows": "rows",
+    "first_line": "first_line",
+    "crc32": "crc32",
+}
+
+
+def pack_chunk(job_id: JobId, span: Span, *, parent: ChunkId | None, depth: int) -> dict[str, Any]:
+    """Return the row of a chunk that nothing has happened to yet; the database numbers it."""
+    row = {column: getattr(span, name) for name, column in _SPAN_COLUMNS.items()}
+    fresh = Chunk(id=ChunkId(0), job=job_id, span=span, parent=parent, depth=depth)
+    state = {name: getattr(fresh, name) for name in Chunk.__dataclass_fields__ if name not in ("id", "job", "span")}
+    return {**row, **state, "job_id": job_id}
+
+
+def unpack_span(row: Mapping[str, Any]) -> Span:
+    """Return the span of a chunk's row."""
+    return Span(**{name: row[column] for name, column in _SPAN_COLUMNS.items()})
+
+
+def unpack_chunk(row: Mapping[str, Any]) -> Chunk:
+    """Return the chunk of a row."""
+    with _known(f"a chunk of job {row['job_id']}"):
+        fields = {name: value for name, value in row.items() if name not in _SPAN_COLUMNS.values()}
+        fields["job"] = fields.pop("job_id")
+        fields["span"] = unpack_span(row)
+        fields["phase"] = Phase(row["phase"])
+        fields["status"] = None if row["status"] is None else BatchStatus(row["status"])
+        return Chunk(**fields)
+
+
+# --- findings and events -----------------------------------------------------------------------------
+
+
+def pack_finding(job_id: JobId, finding: Finding) -> dict[str, Any]:
+    """Return the row of a finding."""
+    return {"job_id": job_id, "kind": finding.kind, "message": finding.message, "batch_id": finding.batch_id}
+
+
+def unpack_finding(row: Mapping[str, Any]) -> Finding:
+    """Return the finding of a row."""
+    batch_id = None if row["batch_id"] is None else BatchId(row["batch_id"])
+    return Finding(kind=row["kind"], message=row["message"], batch_id=batch_id)
+
+
+def pack_event(event: Event) -> dict[str, Any]:
+    """Return the row of an event; the database numbers it."""
+    return {"job_id": event.job_id, "ts_ms": event.ts_ms, "name": event.name, "data": event.data()}
+
+
+def unpack_event(row: Mapping[str, Any]) -> Event:
+    """Return the event of a row."""
+    with _known(f"an event of job {row['job_id']}"):
+        return revive(row["name"], row["job_id"], row["ts_ms"], row["seq"], row["data"])

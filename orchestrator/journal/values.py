@@ -1,0 +1,78 @@
+"""What the journal hands out besides jobs, sources, chunks and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.model import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write for one subscription, until the next owner raises the epoch."""
+
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The live process that drives a subscription."""
+
+    pid: int  # 0 in the instant in which a new owner has not yet written its number
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """How often and how long a job waited for one cause."""
+
+    count: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What a job cost: API calls by kind and waits by cause, both in alphabetical order."""
+
+    api_calls: Mapping[str, int]
+    waits: Mapping[str, Wait]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How much of a job is in one phase; `span_bytes` counts records without headers."""
+
+    chunks: int = 0
+    rows: int = 0
+    span_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job is: its leaves by phase, and the outcomes of the rows collected so far.
+
+    A chunk that was split counts nowhere, its parts stand for it; so the rows of all phases are the rows of
+    the job's sources.
+    """
+
+    phases: Mapping[Phase, Tally]  # every phase but `split`
+    queued: int = 0  # batches that wait at Marketo
+    importing: int = 0  # batches that Marketo imports
+    polls: int = 0
+    accepted: int = 0
+    failed: int = 0
+    warned: int = 0  # within accepted
+    unknown: int = 0
+    unmatched: int = 0  # within failed
+
+    @property
+    def total(self) -> Tally:
+        """All phases together."""
+        tallies = self.phases.values()
+        return Tally(
+            chunks=sum(tally.chunks for tally in tallies),
+            rows=sum(tally.rows for tally in tallies),
+            span_bytes=sum(tally.span_bytes for tally in tallies),
+        )

@@ -1,0 +1,307 @@
+"""The journal's changes in SQL; each function works within the writing transaction of its connection.
+
+Fencing.  Every subscription has an epoch.  Taking it over adds one; a lease carries the epoch it was given; a
+write first compares the two within its own transaction, in which nobody else can write.  So of all processes
+that ever owned a subscription only the last one can change its chunks, however long another one was stopped,
+swapped out or cut off, and whatever the lock said meanwhile.  A change reaches only jobs of its lease's
+subscription, so the fence cannot be walked around through the job of another host.
+
+Without a lease a process may write about a job as a whole, for it is the one that waits for the job while
+another drives the subscription.  What was sent, and what became of it, stands in the chunks: never unfenced.
+
+Changes are written in the order given; one that fails takes all others of its transaction with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
+
+from orchestrator import events as told
+from orchestrator.errors import Fenced, JournalError
+from orchestrator.journal import reading
+from orchestrator.journal import rows as codec
+from orchestrator.journal.changes import (
+    CHUNK_VALUES,
+    JOB_VALUES,
+    CallsCounted,
+    Change,
+    ChunkChanged,
+    ChunkParted,
+    FindingAdded,
+    JobChanged,
+    JobPlanned,
+    Told,
+    WaitCounted,
+)
+from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
+from orchestrator.journal.values import Lease
+from orchestrator.model import ChunkId, Job, JobId, JobState, Phase, Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writing:
+    """One transaction."""
+
+    connection: Connection
+    host: str | None  # None: any, in a write without a lease
+    now_ms: int
+
+
+# --- subscriptions -----------------------------------------------------------------------------------
+
+
+def raise_epoch(connection: Connection, host: str) -> Lease:
+    """Make all leases of a subscription worthless, and return the only one that is good."""
+    _know_subscription(connection, host)
+    ours = subscriptions.c.host == host
+    connection.execute(update(subscriptions).where(ours).values(epoch=subscriptions.c.epoch + 1))
+    return Lease(host=host, epoch=connection.execute(select(subscriptions.c.epoch).where(ours)).scalar_one())
+
+
+def salt(connection: Connection, host: str, make: Callable[[], bytes]) -> bytes:
+    """Return the salt of a subscription's fingerprints, made at the first call."""
+    _know_subscription(connection, host)
+    ours = subscriptions.c.host == host
+    known: bytes | None = connection.execute(select(subscriptions.c.salt).where(ours)).scalar_one()
+    if known is not None:
+        return known
+    made = make()
+    connection.execute(update(subscriptions).where(ours).values(salt=made))
+    return made
+
+
+def _know_subscription(connection: Connection, host: str) -> None:
+    _insert_once(connection, subscriptions, {"host": host, "epoch": 0}, key=("host",))
+
+
+def _insert_once(connection: Connection, table: Table, row: Mapping[str, Any], *, key: Sequence[str]) -> bool:
+    """Insert a row unless one with the same key is there; return whether it was inserted."""
+    if connection.execute(select(1).select_from(table).where(_same(table, row, key)).limit(1)).first() is not None:
+        return False
+    connection.execute(insert(table), row)
+    return True
+
+
+def _same(table: Table, row: Mapping[str, Any], key: Sequence[str]) -> ColumnElement[bool]:
+    return and_(*(table.c[name].is_not_distinct_from(row[name]) for name in key))
+
+
+# --- jobs and changes --------------------------------------------------------------------------------
+
+
+def add_job(connection: Connection, job: Job, now_ms: int) -> None:
+    """Write a new job with its event; nothing if it is there already."""
+    if _insert_once(connection, jobs, codec.pack_job(job), key=("id",)):
+        _tell(connection, told.JobAccepted(job_id=job.id, ts_ms=now_ms))
+        return
+    known = reading.job(connection, job.id)
+    same = ("host", "target", "absolute_paths", "options", "created_ms")
+    if any(getattr(known, name) != getattr(job, name) for name in same):
+        raise JournalError(f"the journal knows another job with the id {job.id}; nothing was written")
+
+
+# What the process that waits for a job may write about it while another one drives the subscription.
+_UNFENCED = (JobPlanned, JobChanged, FindingAdded, Told)
+
+
+def write_unfenced(connection: Connection, changes: Sequence[Change], now_ms: int) -> None:
+    """Write changes about a job as a whole, all or none, for whoever waits for it; it need not drive it.
+
+    Raises `JournalError` if a change is none of those, or speaks of something that is not there.
+    """
+    writing = _Writing(connection=connection, host=None, now_ms=now_ms)
+    for change in changes:
+        if not isinstance(change, _UNFENCED):
+            raise JournalError(f"{type(change).__name__} needs a lease; nothing was written")
+        _apply(writing, change)
+
+
+def write(connection: Connection, lease: Lease, changes: Sequence[Change], now_ms: int) -> None:
+    """Write changes, all or none.
+
+    Raises `Fenced` if the lease is not the newest of its subscription, and `JournalError` if a change speaks of
+    something that is not there or contradicts what is.
+    """
+    epoch = connection.execute(select(subscriptions.c.epoch).where(subscriptions.c.host == lease.host)).scalar()
+    if epoch != lease.epoch:
+        raise Fenced(
+            f"another process has taken {lease.host} over (epoch {epoch}, ours was {lease.epoch}); "
+            "this one stops and writes nothing more; `orchestrator status` shows what goes on there"
+        )
+    writing = _Writing(connection=connection, host=lease.host, now_ms=now_ms)
+    for change in changes:
+        _apply(writing, change)
+
+
+def _apply(writing: _Writing, change: Change) -> None:
+    match change:
+        case JobPlanned():
+            _plan(writing, change)
+        case JobChanged():
+            _change_job(writing, change)
+        case ChunkChanged():
+            _change_chunk(writing, change)
+        case ChunkParted():
+            _part(writing, change)
+        case FindingAdded():
+            _find(writing, change)
+        case CallsCounted():
+            _count_calls(writing, change)
+        case WaitCounted():
+            _count_wait(writing, change)
+        case Told():
+            _own_job(writing, change.event.job_id)
+            _tell(writing.connection, change.event)
+
+
+def _own_job(writing: _Writing, job_id: JobId) -> Job:
+    """Return the job, which must be one of the subscription written for."""
+    query = select(jobs).where(jobs.c.id == job_id)
+    if writing.host is not None:
+        query = query.where(jobs.c.host == writing.host)
+    for row in reading.fetch(writing.connection, query):
+        return codec.unpack_job(row)
+    raise JournalError(f"no job {job_id} of {writing.host or 'any host'} in this journal; nothing was written")
+
+
+def _own_chunk(writing: _Writing, chunk_id: ChunkId) -> ColumnElement[bool]:
+    """Return the condition for a chunk, which must be one of the lease's subscription."""
+    hosted = select(jobs.c.id).where(jobs.c.id == chunks.c.job_id, jobs.c.host == writing.host)
+    return and_(chunks.c.id == chunk_id, hosted.exists())
+
+
+def _no_chunk(writing: _Writing, chunk_id: ChunkId) -> JournalError:
+    return JournalError(f"no chunk {chunk_id} of {writing.host} in this journal; nothing was written")
+
+
+def _plan(writing: _Writing, change: JobPlanned) -> None:
+    """Write sources and chunks and start the job; nothing if it is planned already, and alike."""
+    job = _own_job(writing, change.job_id)
+    known = reading.job_sources(writing.connection, job.id)
+    if known:
+        if known != change.sources:
+            raise JournalError(f"job {job.id} is planned already, from other sources; nothing was written")
+        return
+    if not change.sources or not change.spans:
+        raise JournalError(f"job {job.id} has nothing to plan: no source or no chunk; nothing was written")
+    writing.connection.execute(insert(sources), [codec.pack_source(job.id, source) for source in change.sources])
+    _insert_chunks(writing, job.id, change.spans, parent=None, depth=0)
+    started_ms = writing.now_ms if job.started_ms is None else job.started_ms
+    values = {"state": JobState.RUNNING, "key_columns": change.key_columns, "started_ms": started_ms}
+    writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+    planned = told.JobPlanned(
+        job_id=job.id,
+        ts_ms=writing.now_ms,
+        sources=len(change.sources),
+        chunks=len(change.spans),
+        rows=sum(span.rows for span in change.spans),
+        source_bytes=sum(source.identity.size_bytes for source in change.sources),
+    )
+    _tell(writing.connection, planned)
+
+
+def _insert_chunks(
+    writing: _Writing, job_id: JobId, spans: Sequence[Span], *, parent: ChunkId | None, depth: int
+) -> None:
+    rows = [codec.pack_chunk(job_id, span, parent=parent, depth=depth) for span in spans]
+    writing.connection.execute(insert(chunks), rows)
+
+
+def _change_job(writing: _Writing, change: JobChanged) -> None:
+    _check_names(change.values.keys() - JOB_VALUES, "job")
+    job = _own_job(writing, change.job_id)
+    if change.values:
+        writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(dict(change.values)))
+
+
+def _change_chunk(writing: _Writing, change: ChunkChanged) -> None:
+    _check_names(change.values.keys() - CHUNK_VALUES, "chunk")
+    if not change.values:
+        return
+    query = update(chunks).where(_own_chunk(writing, change.chunk_id)).values(dict(change.values))
+    if writing.connection.execute(query).rowcount != 1:
+        raise _no_chunk(writing, change.chunk_id)
+
+
+def _check_names(unknown: set[str], what: str) -> None:
+    """Refuse fields that make a thing what it is, and those that do not exist."""
+    if unknown:
+        raise JournalError(f"these fields of a {what} never change: {', '.join(sorted(unknown))}")
+
+
+def _part(writing: _Writing, change: ChunkParted) -> None:
+    """Split a chunk into its parts; nothing if it is split already, and alike."""
+    row = next(reading.fetch(writing.connection, select(chunks).where(_own_chunk(writing, change.chunk_id))), None)
+    if row is None:
+        raise _no_chunk(writing, change.chunk_id)
+    chunk = codec.unpack_chunk(row)
+    if chunk.phase is Phase.SPLIT:
+        query = select(chunks).where(chunks.c.parent == chunk.id).order_by(chunks.c.start_byte)
+        known = tuple(codec.unpack_span(part) for part in reading.fetch(writing.connection, query))
+        if known != change.parts:
+            raise JournalError(f"chunk {chunk.id} is split already, into other parts; nothing was written")
+        return
+    if not _covers(chunk.span, change.parts):
+        raise JournalError(
+            f"the parts of chunk {chunk.id} are not all of it: rows would be lost or sent twice; nothing was written"
+        )
+    writing.connection.execute(update(chunks).where(chunks.c.id == chunk.id).values(phase=Phase.SPLIT))
+    _insert_chunks(writing, chunk.job, change.parts, parent=chunk.id, depth=chunk.depth + 1)
+
+
+def _covers(whole: Span, parts: Sequence[Span]) -> bool:
+    """Tell whether at least two parts, in order, have every row of the whole once; bytes between them are no rows."""
+    byte, row = whole.start, whole.first_row
+    for part in parts:
+        if part.source != whole.source or part.start < byte or part.first_row != row or part.rows < 1:
+            return False
+        byte, row = part.end, row + part.rows
+    return len(parts) >= 2 and byte <= whole.end and row == whole.first_row + whole.rows
+
+
+# --- what is told and counted ------------------------------------------------------------------------
+
+
+def _find(writing: _Writing, change: FindingAdded) -> None:
+    job = _own_job(writing, change.job_id)
+    finding = change.finding
+    row = codec.pack_finding(job.id, finding)
+    if _insert_once(writing.connection, findings, row, key=tuple(row)):
+        event = told.FindingAdded(
+            job_id=job.id,
+            ts_ms=writing.now_ms,
+            kind=finding.kind,
+            message=finding.message,
+            batch_id=finding.batch_id,
+        )
+        _tell(writing.connection, event)
+
+
+def _tell(connection: Connection, event: told.Event) -> None:
+    """Append an event; the same thing told again of the same instant is one event."""
+    row = codec.pack_event(event)
+    _insert_once(connection, events, row, key=("job_id", "ts_ms", "name", "data"))
+
+
+def _count_calls(writing: _Writing, change: CallsCounted) -> None:
+    if change.host != writing.host:
+        raise JournalError(f"calls of {change.host} are not counted by the owner of {writing.host}")
+    job_id = "" if change.job_id is None else _own_job(writing, change.job_id).id
+    row = {"host": change.host, "day": change.day, "job_id": job_id, "kind": change.kind}
+    _add(writing.connection, calls, row, {"count": change.count})
+
+
+def _count_wait(writing: _Writing, change: WaitCounted) -> None:
+    row = {"job_id": _own_job(writing, change.job_id).id, "cause": change.cause}
+    _add(writing.connection, waits, row, {"count": 1, "ms": change.ms})
+
+
+def _add(connection: Connection, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> None:
+    """Add amounts to the counters of a key, which start at 0."""
+    _insert_once(connection, table, {**key, **dict.fromkeys(amounts, 0)}, key=tuple(key))
+    sums = {name: table.c[name] + amount for name, amount in amounts.items()}
+    connection.execute(update(table).where(_same(table, key, tuple(key))).values(sums))
