@@ -1,0 +1,1 @@
+"""A local Marketo: the same paths, limits, queue, files and faults, without an account."""
