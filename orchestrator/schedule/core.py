@@ -1,0 +1,257 @@
+"""The heart of the orchestrator, pure: ``apply`` a fact, ``decide`` what to do now.
+
+The theory
+----------
+Marketo imports two batches of a subscription at a time and queues ten, takes them first in, first out, and
+does not notice that two batches it imports at the same time hold the same key: it makes two records of it.
+From this follow the rules of this module:
+
+* **Lane.** Uploads go one after another (`lane`), so the order of submission is the order of the queue, and a
+  crash leaves at most one upload whose outcome is not known.
+* **Slots.** A chunk holds a slot from the moment its upload starts until its batch is finished, also while the
+  answer to its upload is lost.
+* **Claims.** A chunk may be sent only if it shares no key with any chunk that holds a slot, nor with any earlier
+  unsent chunk of its job.  Which chunks share keys is computed outside and told as a fact; here it is a graph.
+  Only the first ``lookahead_chunks`` unsent chunks of a job are looked at, the others are no candidates.
+* **Order.** The unsent chunk that comes first in its job goes first; a chunk that comes back takes its old place.
+* **Polling.** Only the oldest batches can have moved, as many as there are importers, so only they are polled.
+* **Failure of a whole batch** says nothing about its rows.  It is sent once more, then halved until the record
+  that breaks it stands alone.  Two in a row before any success mean that something else is wrong: the job stops.
+
+Nothing here waits, reads a clock or logs.  ``decide`` hands out every piece of work once; each is answered by
+one fact.  Time is an integer of milliseconds and is handed in; it must not go backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from orchestrator.model import Phase
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.knowledge import Knowledge
+from orchestrator.schedule.messages import Stop
+from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob
+
+
+class Scheduler:
+    """The schedule of one subscription: `Knowledge`, and the decisions drawn from it."""
+
+    def __init__(self, limits: Limits, *, body_bytes_max: int, rng: Random) -> None:
+        self.known = Knowledge(limits, body_bytes_max=body_bytes_max, rng=rng)
+        self.limits = limits
+        self._draining = False
+
+    def apply(self, fact: m.Fact, now_ms: int) -> None:
+        """Take a fact in.
+
+        Raises:
+            ImpossibleFact: the fact does not fit what is known.
+
+        """
+        self.known.apply(fact, now_ms)
+
+    def drain(self) -> None:
+        """Begin nothing more."""
+        self._draining = True
+
+    def decide(self, now_ms: int) -> list[m.Command]:
+        """Return what is to be done now, each piece once, and last until when nothing else is."""
+        known = self.known
+        known.age(now_ms)
+        commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.take_released()]
+        if not self._draining:
+            if not self.known.denied:
+                commands += self._polls(now_ms)
+                commands += self._collections(now_ms)
+                commands += self._submission(now_ms)
+                commands += self._claims()
+                commands += self._repairs()
+            commands += self._endings()
+        wake_ms = self._wake_ms(now_ms)
+        if wake_ms is not None:
+            commands.append(m.WaitUntil(at_ms=wake_ms))
+        return commands
+
+    def _heads(self) -> list[TrackedChunk]:
+        """Return the batches that can have moved: the oldest, as many as there are importers."""
+        heads = [c for c in self.known.in_flight if c.phase is Phase.SUBMITTED][: self.limits.importers]
+        return [c for c in heads if not c.job.finishing]
+
+    def _due(self, chunk: TrackedChunk) -> int:
+        return max(chunk.due_ms, self.known.calls_ready_ms)
+
+    def _polls(self, now_ms: int) -> Iterator[m.Command]:
+        for chunk in self._heads():
+            if not chunk.at_work and self._due(chunk) <= now_ms and chunk.batch_id is not None:
+                chunk.begin()
+                yield m.PollBatch(chunk=chunk.id, batch_id=chunk.batch_id)
+
+    def _collecting(self) -> list[TrackedChunk]:
+        moving = [c for job in self.known.jobs.values() if not job.finishing for c in job.moving]
+        return [c for c in moving if c.phase is Phase.COLLECTING]
+
+    def _collections(self, now_ms: int) -> Iterator[m.Command]:
+        for chunk in self._collecting():
+            if not chunk.at_work and self._due(chunk) <= now_ms and chunk.batch_id is not None:
+                chunk.begin()
+                yield m.CollectBatch(chunk=chunk.id, batch_id=chunk.batch_id)
+
+    def _window(self, job: TrackedJob) -> list[TrackedChunk]:
+        return job.ready[: self.limits.lookahead_chunks] if job.sending and not job.finishing else []
+
+    def _claims(self) -> Iterator[m.Command]:
+        """Have claims computed one chunk at a time: first of what is in flight, then of what comes next."""
+        if self.known.claiming is not None:
+            return
+        held = [c for c in self.known.in_flight if not c.orphaned and not c.job.finishing]
+        wanted = [c for c in held if c.source not in c.job.stopped_sources]
+        for job in self.known.jobs.values():
+            wanted += [c for c in self._window(job) if self._fits(c) and not c.at_work]
+        for chunk in wanted:
+            if chunk.conflicts is None and chunk.job.space.compared:
+                self.known.claiming = chunk.id
+                yield m.ComputeClaims(chunk=chunk.id)
+                return
+
+    def _repairs(self) -> Iterator[m.Command]:
+        """Cut, or give up, what cannot be sent as it is."""
+        for job in self.known.jobs.values():
+            for chunk in self._window(job):
+                if chunk.at_work or chunk.id == self.known.claiming:
+                    continue
+                if not self._fits(chunk):
+                    yield self._make_smaller(chunk)
+                elif chunk.failures >= FAILURES_BEFORE_SPLIT and self._is_to_blame(chunk):
+                    if job.completed == 0:
+                        job.stop(Stop.BATCHES_FAILED)
+                        break
+                    yield self._isolate(chunk)
+
+    def _fits(self, chunk: TrackedChunk) -> bool:
+        return not chunk.too_large and chunk.body_bytes <= self.known.body_bytes_max
+
+    def _make_smaller(self, chunk: TrackedChunk) -> m.Command:
+        chunk.begin()
+        if chunk.rows == 1:
+            return m.RefuseChunk(chunk=chunk.id)
+        if chunk.body_bytes > self.known.body_bytes_max:
+            return m.SplitChunk(chunk=chunk.id, body_bytes_max=self.known.body_bytes_max)
+        return m.SplitChunk(chunk=chunk.id, rows_max=-(-chunk.rows // 2))
+
+    def _isolate(self, chunk: TrackedChunk) -> m.Command:
+        chunk.begin()
+        if chunk.rows == 1 or chunk.depth >= self.limits.isolate_depth_max:
+            return m.RefuseChunk(chunk=chunk.id)
+        return m.SplitChunk(chunk=chunk.id, rows_max=-(-chunk.rows // 2))
+
+    def _is_to_blame(self, chunk: TrackedChunk) -> bool:
+        """Tell whether it is the chunk that fails: another completed since, or no other is left to try."""
+        job = chunk.job
+        if job.completed > chunk.failed_at_completion:
+            return True
+        if job.at_work or any(not c.let_go for c in job.moving):
+            return False
+        window = self._window(job)
+        judged = not job.space.compared or all(c.conflicts is not None for c in window if self._fits(c))
+        return judged and self._candidate_of(job, held=[]) is None
+
+    def _submission(self, now_ms: int) -> Iterator[m.Command]:
+        lane = self.known.lane
+        if now_ms < self.known.calls_ready_ms or not lane.free(now_ms):
+            return
+        held = self.known.in_flight
+        chunk = self._held_over(held, now_ms)
+        if chunk is None and lane.room(len(held), sum(c.phase is Phase.UNKNOWN for c in held)):
+            chunk = self._candidate(held, now_ms)
+        if chunk is None:
+            return
+        listed_for, listed_ms = chunk.job.gate.take_wait(now_ms)
+        waited_for, waited_ms = lane.start(chunk.id, now_ms)
+        if chunk.phase is Phase.READY:
+            chunk.job.dequeue(chunk)
+            chunk.job.moving.append(chunk)
+        chunk.phase = Phase.SUBMITTING
+        chunk.submitted_ms = now_ms
+        yield m.SubmitChunk(chunk=chunk.id, waited_for=waited_for or listed_for, waited_ms=waited_ms or listed_ms)
+
+    def _held_over(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
+        """Return the first chunk of unknown outcome whose hold is over.
+
+        Two of them may share a key, if one was let go of in between; their batches are at work no more, so they
+        do not stand in each other's way.
+        """
+        over = [c for c in held if c.phase is Phase.UNKNOWN and now_ms >= self.known.doubt.resend_ms(c)]
+        others = [c for c in held if c not in over]
+        for chunk in over:
+            wanted = chunk.resendable and now_ms >= chunk.job.gate.ready_ms
+            if wanted and self._has_claims(chunk) and self._is_free(chunk, others, []):
+                return chunk
+        return None
+
+    def _candidate(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
+        """Return the first unsent chunk that shares no key with what is under way or comes before it."""
+        open_jobs = (job for job in self.known.jobs.values() if now_ms >= job.gate.ready_ms)
+        candidates = (self._candidate_of(job, held) for job in open_jobs)
+        return next((chunk for chunk in candidates if chunk is not None), None)
+
+    def _candidate_of(self, job: TrackedJob, held: list[TrackedChunk]) -> TrackedChunk | None:
+        earlier: list[TrackedChunk] = []
+        for chunk in self._window(job):
+            if not self._has_claims(chunk):
+                return None  # nothing behind it can be judged
+            if self._sendable(chunk) and self._is_free(chunk, held, earlier):
+                return chunk
+            earlier.append(chunk)
+        return None
+
+    def _has_claims(self, chunk: TrackedChunk) -> bool:
+        return chunk.conflicts is not None or not chunk.job.space.compared
+
+    def _sendable(self, chunk: TrackedChunk) -> bool:
+        return self._fits(chunk) and not chunk.at_work and chunk.failures < FAILURES_BEFORE_SPLIT
+
+    def _is_free(self, chunk: TrackedChunk, held: list[TrackedChunk], earlier: list[TrackedChunk]) -> bool:
+        conflicts = chunk.conflicts or ()
+        space = chunk.job.space
+        for other in held:
+            if other.id in conflicts or space.excludes(other.job.space):
+                return False
+            if space.meets(other.job.space) and not self._has_claims(other):
+                return False
+        return not any(other.id in conflicts for other in earlier)
+
+    def _endings(self) -> Iterator[m.Command]:
+        for job in self.known.jobs.values():
+            if job.finishing or not self._is_over(job):
+                continue
+            job.finishing = True
+            yield m.FinishJob(job=job.id, stops=tuple(job.stops))
+
+    def _is_over(self, job: TrackedJob) -> bool:
+        """Tell whether nothing more can happen to a job in this run."""
+        if not job.sends:
+            return not job.ready and not job.moving  # else it ended before, and somebody has to resume it
+        if job.at_work or any(c.phase is Phase.SUBMITTING for c in job.moving):
+            return False
+        if Stop.DENIED in job.stops or Stop.GAVE_UP in job.stops:
+            return True
+        if any(c.phase is not Phase.UNKNOWN or c.resendable for c in job.moving):
+            return False
+        return not job.sending or not job.ready
+
+    def _wake_ms(self, now_ms: int) -> int | None:
+        """Return when the next decision can differ from this one without a new fact."""
+        known = self.known
+        if self._draining or known.denied:
+            return None
+        times = [self._due(c) for c in [*self._heads(), *self._collecting()] if not c.at_work]
+        unknown = [c for c in known.in_flight if c.phase is Phase.UNKNOWN]
+        lane_opens_ms = max(known.lane.gate.ready_ms, known.calls_ready_ms)
+        for chunk in unknown:
+            resends_ms = max(chunk.job.gate.ready_ms, known.doubt.resend_ms(chunk), lane_opens_ms)
+            times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
+        times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self._window(job)]
+        if known.patience.ends_ms is not None:
+            times.append(known.patience.ends_ms)
+        return min((t for t in times if t > now_ms), default=None)

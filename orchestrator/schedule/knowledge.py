@@ -1,0 +1,396 @@
+"""What is known about one subscription, and how each fact changes it.
+
+Facts about chunks go through the table `state.STEPS`: it says in which phase a chunk may meet which fact.  What
+else a fact means is in one method each.  Nothing here decides anything; that is `core`.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.doubt import Doubt
+from orchestrator.schedule.lane import Lane
+from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.schedule.state import (
+    BODY_BYTES_FLOOR,
+    FAILURES_BEFORE_SPLIT,
+    FINAL,
+    LEARNED_CAP_LIFE_MS,
+    STEPS,
+    Limits,
+    TrackedChunk,
+    TrackedJob,
+    make_chunk,
+)
+from orchestrator.schedule.waits import Backoff, Gate, Patience
+
+FAILURES_IN_A_ROW_MAX = 2  # whole batches failed before any completed: stop the job
+SILENCE_MAX_MS = 60_000  # after a longer one, finding a batch finished does not tell how long it took
+
+
+class ImpossibleFact(RuntimeError):
+    """The caller told something that cannot be true; a mistake of this program."""
+
+
+class Knowledge:
+    """The jobs, chunks, limits and troubles of one subscription."""
+
+    def __init__(self, limits: Limits, *, body_bytes_max: int, rng: Random) -> None:
+        self.limits = limits
+        self.lane = Lane(limits, rng)
+        self.doubt = Doubt(limits)
+        self.body_bytes_max = body_bytes_max
+        self._configured_body_bytes_max = body_bytes_max
+        self._learned_cap_at_ms: int | None = None
+        self._rng = rng
+        self.jobs: dict[JobId, TrackedJob] = {}
+        self._chunks: dict[ChunkId, TrackedChunk] = {}
+        self._orphans: dict[ChunkId, TrackedChunk] = {}  # at Marketo still, or perhaps, but their job has ended
+        self.claiming: ChunkId | None = None
+        self._released: list[ChunkId] = []
+        self._calls_backoff = Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng)
+        self.calls_ready_ms = 0
+        self.patience = Patience(limits.give_up_ms)
+        self.denied = False
+
+    # --- looking in --------------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> list[TrackedChunk]:
+        """The chunks that hold a slot, in order of submission."""
+        held = [c for job in self.jobs.values() for c in job.moving if c.holds_slot]
+        return sorted([*held, *self._orphans.values()], key=lambda c: (c.submitted_ms, c.id))
+
+    def chunk(self, chunk: ChunkId) -> TrackedChunk:
+        """Return the state of a chunk that is known here."""
+        return self._chunks[chunk]
+
+    def take_released(self) -> list[ChunkId]:
+        """Return the chunks whose claims were let go of since the last call."""
+        released, self._released = self._released, []
+        return released
+
+    def age(self, now_ms: int) -> None:
+        """Let go of what time alone ends: a learned limit, patience, the slot of a chunk nobody will send."""
+        if self._learned_cap_at_ms is not None and now_ms - self._learned_cap_at_ms >= LEARNED_CAP_LIFE_MS:
+            self.body_bytes_max, self._learned_cap_at_ms = self._configured_body_bytes_max, None
+        if self.patience.ends_ms is not None and now_ms >= self.patience.ends_ms:
+            self.patience.restore()  # jobs that come later have their own
+            self._stop_sending(Stop.GAVE_UP)
+        for chunk in self.in_flight:
+            if chunk.phase is Phase.UNKNOWN and not chunk.resendable and now_ms >= self.doubt.last_ms(chunk):
+                self._let_go(chunk)
+
+    # --- facts -------------------------------------------------------------------------------------------
+
+    def apply(self, fact: m.Fact, now_ms: int) -> None:
+        """Take a fact in.
+
+        Raises:
+            ImpossibleFact: the fact does not fit what is known.
+
+        """
+        match fact:
+            case m.JobArrived():
+                self._job_arrived(fact, now_ms)
+            case m.JobEnded():
+                self._job_ended(self.jobs.pop(fact.job), now_ms)
+            case m.AccessLost():
+                self._access_lost(fact)
+            case m.SourceStopped():
+                self._source_stopped(self._chunks[fact.chunk], fact.reason)
+            case _:
+                self._chunk_fact(fact, now_ms)
+
+    def _chunk_fact(self, fact: m.ChunkFact, now_ms: int) -> None:
+        chunk = self._chunks[fact.chunk]
+        before = chunk.phase
+        try:
+            chunk.phase = STEPS[before, type(fact)]
+        except KeyError:
+            raise ImpossibleFact(f"{type(fact).__name__} for chunk {chunk.id} in phase {before}") from None
+        match fact:
+            case m.ClaimsComputed():
+                self._claims_computed(chunk, fact)
+            case m.ChunkAccepted():
+                self._chunk_accepted(chunk, fact, now_ms)
+            case m.ChunkDeferred():
+                self._chunk_deferred(chunk, fact, now_ms)
+            case m.ChunkDeliveryLost():
+                self._chunk_lost(chunk, now_ms)
+            case m.ChunkTooLarge():
+                self._chunk_too_large(chunk, fact, now_ms)
+            case m.ChunkParted():
+                self._chunk_parted(chunk, fact, now_ms)
+            case m.BatchPolled():
+                self._batch_polled(chunk, fact, now_ms)
+            case m.CallFailed():
+                self._call_failed(chunk, fact, now_ms)
+            case m.BatchGone():
+                self.lane.slot_freed(now_ms)
+                self._retire(chunk)
+            case m.BatchCollected() | m.ChunkGivenUp():
+                self._retire(chunk)
+
+    def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
+        job = self.jobs.get(fact.job)
+        if job is not None:
+            if job.finishing:
+                job.again = fact
+            elif fact.sends and not job.sends:
+                self._begin_sending(job)
+            return
+        backoff = Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
+        job = self.jobs[fact.job] = TrackedJob(id=fact.job, space=fact.space, sends=fact.sends, gate=Gate(backoff))
+        finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
+        job.completed = len(finished)
+        for seen in fact.chunks:
+            self._drop_orphan(seen.id)
+            if seen.phase not in FINAL:
+                self._take_in(seen, job, now_ms)
+        job.ready.sort(key=lambda c: c.key)
+        job.moving.sort(key=lambda c: (c.submitted_ms, c.id))
+        last_sent_ms = max((seen.submitted_ms for seen in finished if seen.submitted_ms is not None), default=-1)
+        self.doubt.note_finished(last_sent_ms, self.in_flight, now_ms)
+        if job.sends:
+            self._begin_sending(job)
+
+    def _take_in(self, seen: m.ChunkSeen, job: TrackedJob, now_ms: int) -> None:
+        chunk = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
+        (job.ready if chunk.phase is Phase.READY else job.moving).append(chunk)
+        chunk.interval_ms = self.limits.poll_min_ms
+        chunk.failed_at_completion = job.completed
+        if chunk.phase is Phase.UNKNOWN and chunk.hold_until_ms is None:
+            lost_ms = min(now_ms, chunk.submitted_ms + self.limits.http_timeout_ms)
+            chunk.hold_until_ms = self.doubt.hold_until_ms(lost_ms)
+
+    def _begin_sending(self, job: TrackedJob) -> None:
+        """Send from now on what is unsent; what was let go of takes its slot and its claims again.
+
+        If no batch of the job was ever completed, what failed them may be mended: each is sent once more.
+        """
+        job.sends = True
+        job.stops = [Stop.DENIED] if self.denied else []
+        job.failed_in_a_row = 0
+        for chunk in job.moving:
+            chunk.let_go = False
+        if job.completed == 0:
+            for chunk in [*job.ready, *job.moving]:
+                chunk.failures = min(chunk.failures, FAILURES_BEFORE_SPLIT - 1)
+
+    def _stop_sending(self, reason: Stop) -> None:
+        for job in self.jobs.values():
+            if job.sends:
+                job.stop(reason)
+
+    def _job_ended(self, job: TrackedJob, now_ms: int) -> None:
+        for chunk in [*job.ready, *job.moving]:
+            if chunk.holds_slot:
+                chunk.phase, chunk.orphaned = Phase.UNKNOWN, True
+                self._orphans[chunk.id] = chunk
+            else:
+                self._forget(chunk)
+        job.sends = False
+        if job.again is not None:
+            self._job_arrived(job.again, now_ms)
+
+    def _access_lost(self, fact: m.AccessLost) -> None:
+        self.denied = True
+        self._stop_sending(Stop.DENIED)
+        if fact.chunk is not None:
+            chunk = self._chunks[fact.chunk]
+            chunk.end()
+            if chunk.phase is Phase.SUBMITTING:
+                self._unsubmit(chunk)
+                self.lane.freed()
+
+    def _source_stopped(self, chunk: TrackedChunk, reason: Stop) -> None:
+        if self.claiming == chunk.id:
+            self.claiming = None
+        else:
+            chunk.end()
+        if chunk.forgotten:
+            del self._chunks[chunk.id]
+            return
+        job = chunk.job
+        job.stop(reason)
+        if chunk.source not in job.stopped_sources:
+            job.stopped_sources.append(chunk.source)
+        if chunk.phase is Phase.SUBMITTING:
+            self._unsubmit(chunk)
+            self.lane.freed()
+        dropped = [c for c in job.ready if c.source == chunk.source and not c.at_work]
+        job.ready = [c for c in job.ready if c.source != chunk.source or c.at_work]
+        for unsent in dropped:
+            self._forget(unsent)
+
+    def _claims_computed(self, chunk: TrackedChunk, fact: m.ClaimsComputed) -> None:
+        self.claiming = None
+        if chunk.forgotten or chunk.let_go or chunk.phase is Phase.COLLECTING:
+            self._released.append(chunk.id)
+            if chunk.forgotten:
+                del self._chunks[chunk.id]
+            return
+        chunk.conflicts = set()
+        for other_id in sorted(fact.conflicts):
+            other = self._chunks.get(other_id)
+            if other is not None and other.conflicts is not None:
+                chunk.conflicts.add(other_id)
+                other.conflicts.add(chunk.id)
+
+    def _chunk_accepted(self, chunk: TrackedChunk, fact: m.ChunkAccepted, now_ms: int) -> None:
+        chunk.batch_id, chunk.hold_until_ms, chunk.watched = fact.batch_id, None, True
+        chunk.sent_ms = chunk.submitted_ms
+        chunk.interval_ms = self.limits.poll_min_ms
+        chunk.due_ms = now_ms + chunk.interval_ms
+        chunk.job.gate.reset()
+        self.lane.accepted()
+        self.patience.restore()
+
+    def _chunk_deferred(self, chunk: TrackedChunk, fact: m.ChunkDeferred, now_ms: int) -> None:
+        self._unsubmit(chunk)
+        if fact.cause is Cause.LIST_BUSY:  # says nothing about other jobs
+            self.lane.freed()
+            chunk.job.gate.close(fact.cause, now_ms)
+        else:
+            at_marketo = sum(c.phase is not Phase.UNKNOWN for c in self.in_flight)
+            self.lane.deferred(fact.cause, at_marketo, fact.retry_at_ms, now_ms)
+            self._hold_calls(fact.cause, self.lane.gate.ready_ms, now_ms)
+        self.patience.try_by(fact.cause, now_ms)
+
+    def _chunk_lost(self, chunk: TrackedChunk, now_ms: int) -> None:
+        if chunk.hold_until_ms is not None:  # not for the first time; a hold alone is no trouble
+            self.patience.try_by(Cause.TRANSIENT, now_ms)
+        chunk.sent_ms, chunk.overtaken_ms = chunk.submitted_ms, None
+        chunk.hold_until_ms = self.doubt.hold_until_ms(now_ms)
+        self.lane.deferred(Cause.TRANSIENT, 0, None, now_ms)
+
+    def _chunk_too_large(self, chunk: TrackedChunk, fact: m.ChunkTooLarge, now_ms: int) -> None:
+        chunk.hold_until_ms = None
+        self._back_to_ready(chunk)
+        self.lane.freed()
+        chunk.too_large = True
+        cap = max(BODY_BYTES_FLOOR, fact.body_bytes * 95 // 100)
+        if cap < self.body_bytes_max:
+            self.body_bytes_max, self._learned_cap_at_ms = cap, now_ms
+
+    def _chunk_parted(self, chunk: TrackedChunk, fact: m.ChunkParted, now_ms: int) -> None:
+        job = chunk.job
+        self._retire(chunk)
+        for seen in fact.parts:
+            if seen.source not in job.stopped_sources:
+                part = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
+                job.enqueue(part)
+
+    def _batch_polled(self, chunk: TrackedChunk, fact: m.BatchPolled, now_ms: int) -> None:
+        chunk.end()
+        if fact.status is None:
+            self.patience.try_by(Cause.TRANSIENT, now_ms)
+        else:
+            self.patience.restore()
+        self._calls_backoff.reset()
+        grown = min(self.limits.poll_max_ms, chunk.interval_ms * 3 // 2)
+        chunk.interval_ms = grown if fact.status in (None, chunk.status) else self.limits.poll_min_ms
+        chunk.due_ms = now_ms + chunk.interval_ms
+        chunk.status = fact.status
+        if fact.status is BatchStatus.COMPLETE:
+            chunk.phase = Phase.COLLECTING
+            chunk.due_ms = now_ms
+            chunk.job.completed += 1
+            chunk.job.failed_in_a_row = 0
+            self._batch_finished(chunk, now_ms)
+            self._release(chunk)
+        elif fact.status is BatchStatus.FAILED:
+            self._batch_failed(chunk, now_ms)
+        elif fact.status is not None:
+            chunk.watched = True
+
+    def _batch_failed(self, chunk: TrackedChunk, now_ms: int) -> None:
+        job = chunk.job
+        self._batch_finished(chunk, now_ms)
+        chunk.failures += 1
+        chunk.failed_at_completion = job.completed
+        chunk.batch_id = chunk.status = None
+        job.failed_in_a_row += 1
+        if job.failed_in_a_row >= FAILURES_IN_A_ROW_MAX and job.completed == 0:
+            job.stop(Stop.BATCHES_FAILED)
+        self._back_to_ready(chunk)
+
+    def _batch_finished(self, chunk: TrackedChunk, now_ms: int) -> None:
+        self.doubt.note_duration(chunk, now_ms)
+        self.doubt.note_finished(chunk.sent_ms, self.in_flight, now_ms)
+        self.lane.slot_freed(now_ms)
+        if chunk.job.gate.cause is Cause.LIST_BUSY:
+            chunk.job.gate.open(now_ms)
+
+    def _call_failed(self, chunk: TrackedChunk, fact: m.CallFailed, now_ms: int) -> None:
+        chunk.end()
+        wait_ms = self._calls_backoff.next_ms()
+        if fact.cause is Cause.RATE_LIMITED:
+            wait_ms = max(wait_ms, self.limits.window_ms)
+        chunk.due_ms = max(now_ms + wait_ms, fact.retry_at_ms or 0)
+        chunk.watched &= chunk.due_ms - now_ms <= SILENCE_MAX_MS
+        self._hold_calls(fact.cause, chunk.due_ms, now_ms)
+        self.patience.try_by(fact.cause, now_ms)
+
+    # --- small steps -------------------------------------------------------------------------------------
+
+    def _unsubmit(self, chunk: TrackedChunk) -> None:
+        """Take back an upload that did not happen."""
+        if chunk.unsent_phase is Phase.READY:
+            self._back_to_ready(chunk)
+        else:
+            chunk.phase = Phase.UNKNOWN
+
+    def _back_to_ready(self, chunk: TrackedChunk) -> None:
+        chunk.phase = Phase.READY
+        chunk.job.moving.remove(chunk)
+        if chunk.source in chunk.job.stopped_sources:
+            self._forget(chunk)
+        else:
+            chunk.job.enqueue(chunk)
+
+    def _retire(self, chunk: TrackedChunk) -> None:
+        chunk.end()
+        if chunk in chunk.job.moving:
+            chunk.job.moving.remove(chunk)
+        chunk.job.dequeue(chunk)
+        self._forget(chunk)
+
+    def _let_go(self, chunk: TrackedChunk) -> None:
+        """Take a chunk in doubt for finished: nobody will send it again, and its batch can be at work no more."""
+        chunk.let_go = True
+        self._release(chunk)
+        self._drop_orphan(chunk.id)
+
+    def _drop_orphan(self, chunk: ChunkId) -> None:
+        orphan = self._orphans.pop(chunk, None)
+        if orphan is not None:
+            self._forget(orphan)
+
+    def _release(self, chunk: TrackedChunk) -> None:
+        """Let go of a chunk's claims and of every trace of them in others."""
+        if chunk.conflicts is None:
+            return
+        for other_id in sorted(chunk.conflicts):
+            other = self._chunks.get(other_id)
+            if other is not None and other.conflicts is not None:
+                other.conflicts.discard(chunk.id)
+        chunk.conflicts = None
+        self._released.append(chunk.id)
+
+    def _forget(self, chunk: TrackedChunk) -> None:
+        self._release(chunk)
+        chunk.forgotten = True
+        if self.claiming != chunk.id:  # else its claims are still to come, and to be released then
+            self._chunks.pop(chunk.id, None)
+
+    def _hold_calls(self, cause: Cause, until_ms: int, now_ms: int) -> None:
+        if cause not in (Cause.RATE_LIMITED, Cause.QUOTA_EXHAUSTED):
+            return
+        self.calls_ready_ms = max(self.calls_ready_ms, until_ms)
+        if until_ms - now_ms > SILENCE_MAX_MS:
+            for chunk in self.in_flight:
+                chunk.watched = False

@@ -1,0 +1,207 @@
+"""What the heart remembers: limits, chunks, jobs, and the table of a chunk's legal steps."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase
+from orchestrator.schedule.messages import (
+    BatchCollected,
+    BatchGone,
+    BatchPolled,
+    CallFailed,
+    ChunkAccepted,
+    ChunkDeferred,
+    ChunkDeliveryLost,
+    ChunkGivenUp,
+    ChunkParted,
+    ChunkSeen,
+    ChunkTooLarge,
+    ClaimsComputed,
+    Fact,
+    JobArrived,
+    Space,
+    Stop,
+)
+from orchestrator.schedule.waits import Gate
+
+BODY_BYTES_FLOOR = 1_000_000  # a learned upload limit never falls below this
+LEARNED_CAP_LIFE_MS = 24 * 3_600_000  # then the configured limit is tried again
+FAILURES_BEFORE_SPLIT = 2  # whole-batch failures of one chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The numbers that a subscription's schedule keeps to; README explains each setting."""
+
+    slots: int = 10
+    importers: int = 2
+    queue_depth: int | None = None  # None: both importers, and two more for the delay of uploads and polls
+    lookahead_chunks: int = 16
+    poll_min_ms: int = 5_000
+    poll_max_ms: int = 30_000
+    backoff_min_ms: int = 5_000
+    backoff_max_ms: int = 300_000
+    window_ms: int = 20_000  # Marketo counts calls in windows of this length
+    give_up_ms: int = 86_400_000
+    hold_min_ms: int = 600_000
+    http_timeout_ms: int = 900_000
+    isolate_depth_max: int = 12
+
+    @property
+    def depth(self) -> int:
+        """How many batches of one's own are kept at Marketo."""
+        return min(self.slots, self.importers + 2 if self.queue_depth is None else self.queue_depth)
+
+
+# Which fact may meet a chunk in which phase, and what becomes of it.  A batch that is polled moves on by its
+# status, in `Scheduler`.  Anything that is not in this table is a mistake of the caller.
+STEPS: dict[tuple[Phase, type[Fact]], Phase] = {
+    (Phase.SUBMITTING, ChunkAccepted): Phase.SUBMITTED,
+    (Phase.SUBMITTING, ChunkDeferred): Phase.READY,  # or UNKNOWN again, if an earlier upload is in doubt
+    (Phase.SUBMITTING, ChunkDeliveryLost): Phase.UNKNOWN,
+    (Phase.SUBMITTING, ChunkTooLarge): Phase.READY,
+    (Phase.SUBMITTED, BatchPolled): Phase.SUBMITTED,
+    (Phase.SUBMITTED, BatchGone): Phase.DONE,
+    (Phase.SUBMITTED, CallFailed): Phase.SUBMITTED,
+    (Phase.COLLECTING, CallFailed): Phase.COLLECTING,
+    (Phase.COLLECTING, BatchCollected): Phase.DONE,
+    (Phase.READY, ChunkParted): Phase.SPLIT,
+    (Phase.READY, ChunkGivenUp): Phase.REFUSED,
+    # Claims may be ready only after the phase moved on; they change no phase.
+    **{(phase, ClaimsComputed): phase for phase in Phase},
+}
+
+IN_FLIGHT = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)  # these hold a slot and their claims
+FINAL = (Phase.DONE, Phase.SPLIT, Phase.REFUSED, Phase.CANCELLED)
+
+SOURCE_STOPS = (Stop.SOURCE_REFUSED, Stop.SOURCE_CHANGED)  # other sources of the job go on
+
+OrderKey = tuple[int, int]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class TrackedChunk:
+    """One chunk on its way."""
+
+    id: ChunkId
+    job: TrackedJob
+    source: int
+    first_row: int
+    rows: int
+    body_bytes: int
+    phase: Phase
+    depth: int
+    failures: int
+    failed_at_completion: int = 0  # how many batches of the job were complete when this one failed last
+    batch_id: BatchId | None
+    status: BatchStatus | None = None
+    submitted_ms: int  # the last upload's start
+    sent_ms: int  # the start of the last upload that Marketo may have taken
+    hold_until_ms: int | None  # an upload is in doubt: not sent again before this
+    overtaken_ms: int | None = None  # since when a batch sent after `sent_ms` is known to be finished
+    let_go: bool = False  # in doubt, but it holds neither slot nor claims any longer
+    orphaned: bool = False  # its job has ended, nobody asks after its batch
+    watched: bool = True  # its batch was asked after without long silence, so its end is seen when it comes
+    conflicts: set[ChunkId] | None = None  # None: not computed; only ever asked for membership
+    too_large: bool = False  # refused for its size: never sent again as it is
+    at_work: bool = False  # a poll, a collection, a split or a refusal is under way
+    forgotten: bool = False  # of no more interest, but its claims are still being computed
+    due_ms: int = 0  # next poll or collection
+    interval_ms: int = 0
+
+    @property
+    def key(self) -> OrderKey:
+        """Its place among the chunks of its job."""
+        return (self.source, self.first_row)
+
+    @property
+    def unsent_phase(self) -> Phase:
+        """What it is when an upload did not happen: in doubt still, if an earlier one may have."""
+        return Phase.READY if self.hold_until_ms is None else Phase.UNKNOWN
+
+    @property
+    def resendable(self) -> bool:
+        """Tell whether this run sends it again once its hold is over."""
+        return self.job.sending and self.source not in self.job.stopped_sources
+
+    @property
+    def holds_slot(self) -> bool:
+        """Tell whether it takes one of Marketo's slots, or may."""
+        return self.phase in IN_FLIGHT and not self.let_go
+
+    def begin(self) -> None:
+        """Note that a piece of work on it is handed out."""
+        self.at_work = True
+        self.job.at_work += 1
+
+    def end(self) -> None:
+        """Note that the work on it, if any, is answered."""
+        if self.at_work:
+            self.at_work = False
+            self.job.at_work -= 1
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class TrackedJob:
+    """One job, its unsent chunks in order, and how its batches fared."""
+
+    id: JobId
+    space: Space
+    sends: bool
+    gate: Gate  # closed while its static list is busy
+    ready: list[TrackedChunk] = field(default_factory=list)
+    moving: list[TrackedChunk] = field(default_factory=list)  # in flight or collecting, in order of submission
+    stops: list[Stop] = field(default_factory=list)
+    stopped_sources: list[int] = field(default_factory=list)
+    completed: int = 0
+    failed_in_a_row: int = 0
+    at_work: int = 0  # how many of its chunks are at work
+    finishing: bool = False
+    again: JobArrived | None = None  # it came back before its end was told
+
+    @property
+    def sending(self) -> bool:
+        """Tell whether anything more of it may be submitted."""
+        return self.sends and all(stop in SOURCE_STOPS for stop in self.stops)
+
+    def stop(self, reason: Stop) -> None:
+        """Remember why the job stops, each reason once."""
+        if reason not in self.stops:
+            self.stops.append(reason)
+
+    def enqueue(self, chunk: TrackedChunk) -> None:
+        """Put an unsent chunk in its place."""
+        insort(self.ready, chunk, key=lambda c: c.key)
+
+    def dequeue(self, chunk: TrackedChunk) -> None:
+        """Take a chunk out of the unsent ones, if it is one of them."""
+        at = bisect_left(self.ready, chunk.key, key=lambda c: c.key)
+        if at < len(self.ready) and self.ready[at] is chunk:
+            del self.ready[at]
+
+
+def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
+    """Build the state of a chunk as the journal shows it.
+
+    A chunk found in ``submitting`` was being sent when a process died: nobody knows whether it arrived.
+    """
+    lost = seen.phase is Phase.SUBMITTING
+    submitted_ms = now_ms if seen.submitted_ms is None else min(seen.submitted_ms, now_ms)
+    return TrackedChunk(
+        id=seen.id,
+        job=job,
+        source=seen.source,
+        first_row=seen.first_row,
+        rows=seen.rows,
+        body_bytes=seen.body_bytes,
+        phase=Phase.UNKNOWN if lost else seen.phase,
+        depth=seen.depth,
+        failures=seen.failures,
+        batch_id=seen.batch_id,
+        submitted_ms=submitted_ms,
+        sent_ms=submitted_ms,
+        hold_until_ms=seen.hold_until_ms if seen.phase is Phase.UNKNOWN else None,
+        watched=False,
+    )

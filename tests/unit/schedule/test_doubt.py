@@ -1,0 +1,341 @@
+"""Histories of lost answers: how long a chunk is held, what else may go meanwhile, and what a restart knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.messages import Cause, Stop
+from tests.unit.schedule.story import EMAIL, Story, chunk
+
+HOLD_MS = 600_000
+WORST_MS = 900_000 + 5 * HOLD_MS  # the upload's limit, and ten slots at two importers
+DAY_MS = 86_400_000
+
+
+def test_a_lost_chunk_is_sent_again_after_its_hold_and_a_batch_sent_later():
+    story = Story()
+    story.job(chunk(1), chunk(2))
+    assert story.decide() == ["submit 1"]
+    story.now_ms = 60_000
+    story.lost(1)
+    assert story.state() == {"a": {"ready": [2], "unknown": [1]}, "lane_opens": 65_000, "held": [1]}
+    assert story.heart.known.chunk(ChunkId(1)).hold_until_ms == 60_000 + HOLD_MS
+
+    assert story.decide() == ["wait 65000"]
+    assert story.decide(at_ms=65_000) == ["submit 2 after 5000 of transient", f"wait {WORST_MS}"]
+    story.accepted(2)
+    assert story.finish(2, at_ms=70_000) == [f"wait {70_000 + HOLD_MS}"]
+    # The batch sent later is finished, so the lost one has begun, and ends within the hold.
+    assert story.decide(at_ms=70_000 + HOLD_MS) == ["submit 1"]
+    assert story.state() == {"a": {"ready": [], "submitting": [1], "completed": 1}, "busy": 1, "held": [1]}
+    story.accepted(1)
+    assert story.state() == {"a": {"ready": [], "submitted": [1], "completed": 1}, "held": [1]}
+
+
+def test_without_a_batch_sent_later_only_the_worst_case_tells():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    assert story.decide() == [f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS - 1) == [f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS) == ["submit 1 after 5000 of transient"]
+
+
+def test_a_batch_sent_earlier_tells_nothing():
+    story = Story()
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    story.decide()
+    story.now_ms = 1_000
+    story.lost(2)
+    assert story.finish(1, at_ms=5_000) == [f"wait {WORST_MS}"]
+
+
+def test_the_hold_grows_with_the_longest_batch():
+    story = Story()
+    story.job(chunk(1), chunk(2), chunk(3))
+    story.send(1)
+    story.decide(at_ms=5_000)
+    story.polled(1, BatchStatus.IMPORTING)
+    story.lost(2)
+    story.decide(at_ms=400_000)
+    story.polled(1, BatchStatus.COMPLETE)
+    story.decide()
+    story.lost(3)
+    assert story.heart.known.chunk(ChunkId(2)).hold_until_ms == 5_000 + HOLD_MS
+    assert story.heart.known.chunk(ChunkId(3)).hold_until_ms == 400_000 + 3 * 400_000
+
+
+def test_a_resend_that_is_refused_is_tried_again_without_another_hold():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=WORST_MS)
+    assert story.heart.known.chunk(ChunkId(1)).unsent_phase is Phase.UNKNOWN
+    story.deferred(1, Cause.QUEUE_FULL)
+    opens_ms = WORST_MS + 10_000
+    assert story.state() == {
+        "a": {"ready": [], "unknown": [1]},
+        "depth": 1,
+        "lane_opens": opens_ms,
+        "gives_up": WORST_MS + DAY_MS,
+        "held": [1],
+    }
+    assert story.decide() == [f"wait {opens_ms}"]
+    assert story.decide(at_ms=opens_ms)[0] == "submit 1 after 10000 of queue_full"
+
+
+def test_a_resend_that_is_lost_too_is_held_anew_and_is_trouble():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    assert "gives_up" not in story.state()  # a hold is no trouble
+    story.decide(at_ms=WORST_MS)
+    story.lost(1)
+    assert story.state()["gives_up"] == WORST_MS + DAY_MS
+    assert story.decide(at_ms=WORST_MS + 10_000)[-1] == f"wait {2 * WORST_MS}"
+
+
+def test_chunks_in_doubt_hold_slots_but_do_not_keep_others_from_going():
+    story = Story()
+    story.job(*map(chunk, range(1, 13)))
+    for number in range(1, 11):
+        assert story.decide()[0].startswith(f"submit {number}")
+        story.lost(number)
+        story.now_ms += 300_000 if number < 10 else 375_000
+        story.heart.known.lane.gate.open(story.now_ms)
+    assert story.state()["held"] == list(range(1, 11))
+    assert not any(command.startswith("submit") for command in story.decide())  # every slot may be taken
+
+
+def test_a_lost_chunk_keeps_its_claims_and_its_list():
+    story = Story()
+    listed = m.Space(entity="person", key_field="email", exclusive="list:7")
+    story.job(chunk(1), chunk(2), space=listed)
+    story.job(chunk(3), name="b", space=EMAIL)
+    story.job(chunk(4), name="c", space=listed)
+    for number, conflicts in ((1, ()), (2, ()), (3, (1,)), (4, ())):
+        story.decide()
+        story.claims(number, *conflicts)
+    story.lost(1)
+    assert story.decide(at_ms=5_000) == [f"wait {WORST_MS}"]
+
+
+def test_a_size_refused_on_the_second_try_is_cut_like_any_other():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=WORST_MS)
+    story.tell(m.ChunkTooLarge(chunk=ChunkId(1), body_bytes=5_000_000))
+    assert story.state() == {"a": {"ready": [1]}, "cap": 4_750_000}
+    assert story.decide() == ["split 1 to 4750000 bytes"]
+
+
+def test_a_source_that_stops_leaves_a_resend_in_doubt():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=WORST_MS)
+    story.stopped(1, Stop.SOURCE_CHANGED)
+    assert story.state()["a"] == {"ready": [], "unknown": [1], "stops": ["source_changed"], "stopped_sources": [0]}
+
+
+# --- after a restart ---------------------------------------------------------------------------------------
+
+
+def test_a_chunk_found_submitting_is_held_from_when_it_was_found():
+    story = Story()
+    story.now_ms = 50_000
+    story.job(chunk(1, phase=Phase.SUBMITTING, submitted_ms=1_000), chunk(2))
+    assert story.state() == {"a": {"ready": [2], "unknown": [1]}, "held": [1]}
+    assert story.heart.known.chunk(ChunkId(1)).hold_until_ms == 50_000 + HOLD_MS
+    assert story.decide() == ["submit 2", f"wait {1_000 + WORST_MS}"]
+    story.accepted(2)
+    assert story.finish(2, at_ms=60_000) == [f"wait {60_000 + HOLD_MS}"]
+    assert story.decide(at_ms=60_000 + HOLD_MS) == ["submit 1"]
+
+
+def test_after_a_long_sleep_it_is_sent_again_at_once():
+    story = Story()
+    story.now_ms = DAY_MS
+    story.job(chunk(1, phase=Phase.SUBMITTING, submitted_ms=1_000))
+    assert story.decide() == ["submit 1"]
+
+
+def test_the_hold_in_the_journal_counts_and_so_do_batches_finished_before():
+    story = Story()
+    story.now_ms = 50_000
+    story.job(
+        chunk(1, phase=Phase.UNKNOWN, submitted_ms=1_000, hold_until_ms=900_000),
+        chunk(2, phase=Phase.DONE, submitted_ms=2_000),
+    )
+    assert story.decide() == ["wait 900000"]
+    assert story.decide(at_ms=900_000) == ["submit 1"]
+
+
+def test_a_batch_of_another_job_finished_before_counts_too():
+    story = Story()
+    story.now_ms = 50_000
+    story.job(chunk(1, phase=Phase.UNKNOWN, submitted_ms=1_000, hold_until_ms=900_000))
+    story.job(
+        chunk(2, phase=Phase.DONE, submitted_ms=2_000), chunk(3, phase=Phase.UNKNOWN, submitted_ms=3_000), name="b"
+    )
+    assert story.decide() == ["wait 900000"]
+
+
+def test_a_hold_from_a_clock_that_ran_ahead_is_bounded():
+    story = Story()
+    story.job(chunk(1, phase=Phase.UNKNOWN, submitted_ms=10 * DAY_MS, hold_until_ms=11 * DAY_MS))
+    assert story.decide() == [f"wait {WORST_MS}"]
+
+
+def test_time_in_which_nobody_looked_does_not_count_as_a_long_batch():
+    story = Story()
+    story.now_ms = 10 * DAY_MS
+    story.job(chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001), chunk(2))
+    assert story.decide() == ["poll 1", "submit 2"]
+    story.polled(1, BatchStatus.COMPLETE)
+    story.lost(2)
+    assert story.heart.known.chunk(ChunkId(2)).hold_until_ms == story.now_ms + HOLD_MS
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_nor_does_a_wait_for_the_quota(sent):
+    story = Story()
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    story.decide(at_ms=5_000)
+    if sent:
+        story.polled(1, BatchStatus.IMPORTING)
+        story.deferred(2, Cause.QUOTA_EXHAUSTED, DAY_MS)
+    else:
+        story.deferred(2, Cause.TRANSIENT)
+        story.tell(m.CallFailed(chunk=ChunkId(1), cause=Cause.QUOTA_EXHAUSTED, retry_at_ms=DAY_MS))
+    assert story.decide() == [f"wait {DAY_MS}"]
+    assert story.decide(at_ms=DAY_MS)[0] == "poll 1"
+    story.polled(1, BatchStatus.COMPLETE)
+    story.lost(2)
+    assert story.heart.known.chunk(ChunkId(2)).hold_until_ms == DAY_MS + HOLD_MS
+
+
+# --- jobs that nobody sends ----------------------------------------------------------------------------------
+
+
+def test_a_watched_job_is_seen_to_its_end_and_its_slot_in_doubt_freed_at_last():
+    story = Story()
+    story.job(
+        chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001),
+        chunk(2, phase=Phase.UNKNOWN, submitted_ms=0, hold_until_ms=5_000),
+        chunk(3),
+        sends=False,
+        space=EMAIL,
+    )
+    story.job(chunk(4), name="b", space=EMAIL)
+    assert story.decide() == ["poll 1", "claims 1", f"wait {WORST_MS}"]
+    story.claims(1)
+    story.polled(1, BatchStatus.COMPLETE)
+    assert story.decide() == ["release 1", "collect 1", "claims 2", f"wait {WORST_MS}"]
+    story.claims(2)
+    story.collected(1)
+    assert story.decide() == ["claims 4", f"wait {WORST_MS}"]
+    story.claims(4, 2)
+    assert story.decide() == [f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS) == ["release 2", "submit 4"]
+    assert story.state() == {
+        "a": {"ready": [3], "unknown": [2], "let_go": [2], "completed": 1},
+        "b": {"ready": [], "submitting": [4]},
+        "busy": 4,
+        "held": [4],
+    }
+    story.accepted(4)
+
+    # Now somebody wants it: what was let go of takes its slot and its claims again before it is sent.
+    story.job(sends=True)
+    assert story.state()["held"] == [2, 4]
+    assert story.decide() == ["claims 2", f"wait {WORST_MS + 5_000}"]
+    story.claims(2, 4)
+    assert story.decide() == ["claims 3", f"wait {WORST_MS + 5_000}"]
+    story.claims(3)
+    assert story.decide() == ["submit 3", f"wait {WORST_MS + 5_000}"]
+    story.accepted(3)
+    assert story.finish(4, at_ms=WORST_MS + 5_000) == ["release 4", "submit 2"]
+
+
+def test_a_watched_job_ends_when_all_of_it_has_ended():
+    story = Story()
+    story.job(chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001), sends=False)
+    assert story.finish(1, at_ms=0) == []
+    assert story.decide() == ["finish a"]
+
+
+def test_what_a_job_leaves_in_doubt_keeps_its_claims_after_the_job():
+    story = Story()
+    story.job(chunk(1), space=EMAIL)
+    story.job(chunk(2), name="b", space=EMAIL)
+    story.decide()
+    story.claims(1)
+    story.decide()
+    story.claims(2, 1)
+    story.lost(1)
+    story.decide(at_ms=5_000)
+    story.job(chunk(3, source=1, row=0), name="c", space=EMAIL)
+    story.heart.known.chunk(ChunkId(1)).job.stopped_sources.append(0)  # as when another chunk of it was refused
+    story.heart.known.chunk(ChunkId(1)).job.stop(Stop.SOURCE_REFUSED)
+    assert story.decide()[-2:] == ["finish a source_refused", f"wait {WORST_MS}"]
+    story.tell(m.JobEnded(job=JobId("a")))
+    assert story.state()["held"] == [1]
+    story.claims(3)
+    assert story.decide() == ["submit 3 after 5000 of transient", f"wait {WORST_MS}"]
+    story.accepted(3)
+    story.finish(3, at_ms=10_000)
+    story.decide()
+    assert story.decide(at_ms=WORST_MS) == ["release 1", "submit 2"]
+
+
+def test_a_job_that_comes_back_takes_over_what_it_left():
+    story = Story(give_up_ms=1_000)
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    story.decide()
+    story.deferred(2, Cause.TRANSIENT)
+    assert story.decide(at_ms=1_000) == ["finish a gave_up"]
+    story.tell(m.JobEnded(job=JobId("a")))
+    assert story.state() == {"lane_opens": 5_000, "held": [1]}
+    story.job(chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001), chunk(2))
+    assert story.state() == {"a": {"ready": [2], "submitted": [1]}, "lane_opens": 5_000, "held": [1]}
+    assert story.decide() == ["poll 1", "wait 5000"]
+
+
+def test_a_job_that_comes_back_before_its_end_is_told_begins_anew():
+    story = Story(give_up_ms=1_000)
+    story.job(chunk(1))
+    story.decide()
+    story.deferred(1, Cause.TRANSIENT)
+    assert story.decide(at_ms=1_000) == ["finish a gave_up"]
+    story.job(chunk(1))
+    assert story.decide() == []
+    story.tell(m.JobEnded(job=JobId("a")))
+    assert story.state() == {"a": {"ready": [1]}, "lane_opens": 5_000}
+    assert story.decide(at_ms=5_000) == ["submit 1 after 5000 of transient"]
+
+
+def test_two_in_doubt_with_one_key_do_not_wait_for_each_other():
+    story = Story()
+    doubt = {"phase": Phase.UNKNOWN, "submitted_ms": 0, "hold_until_ms": 1}
+    story.job(chunk(1, **doubt), space=EMAIL)
+    story.job(chunk(2, **doubt), name="b", space=EMAIL)
+    story.decide()
+    story.claims(1)
+    story.decide()
+    story.claims(2, 1)
+    assert story.decide(at_ms=WORST_MS) == ["submit 1"]
+    story.accepted(1)
+    assert story.decide() == [f"wait {WORST_MS + 5_000}"]
+    assert story.finish(1, at_ms=WORST_MS + 5_000) == ["release 1", "submit 2"]
