@@ -1,0 +1,455 @@
+"""The library: open it, submit jobs, follow them, close it.
+
+An `Orchestrator` works for one subscription.  The first process that has something to send takes the
+subscription and drives it; others write their jobs to the same journal, follow them there, and take over when
+the driving process ends.  Everything told to the caller is read from the journal, so it makes no difference
+which process does the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Self
+
+import aiohttp
+import anyio
+
+from orchestrator import config, preflight
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.config import Settings, load
+from orchestrator.desk import CallCounts, part_bytes_max
+from orchestrator.errors import ConfigError, OrchestratorError, SourceError
+from orchestrator.following import UNFINISHED, JobHandle
+from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
+from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
+from orchestrator.journal.journal import Journal
+from orchestrator.keeping import Keeper, Means
+from orchestrator.log import library_logger
+from orchestrator.marketo import wire
+from orchestrator.marketo.client import Client
+from orchestrator.model import (
+    CustomObjects,
+    ExitCode,
+    Finding,
+    Format,
+    Job,
+    JobId,
+    JobOptions,
+    JobState,
+    RepeatedKeys,
+    Target,
+)
+from orchestrator.offload import Offload
+from orchestrator.report.summary import Summary
+from orchestrator.requests import Destination, ImportRequest
+from orchestrator.source.split import Plan
+from orchestrator.wiring import client_options, schedule_limits
+
+JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
+RESUMED_UNASKED = frozenset({"gave_up", "unfinished", "sigint", "sigterm", "internal"})  # causes that pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The jobs that go on, and those that do not, with the reason why."""
+
+    jobs: tuple[JobHandle, ...]
+    skipped: tuple[tuple[JobId, str], ...]
+
+
+class Orchestrator:
+    """Imports into one subscription; made by `open`."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        subscription: str | None,
+        journal: Journal,
+        offload: Offload,
+        clock: Clock,
+        rng: Random,
+        session: aiohttp.ClientSession | None,
+        stack: AsyncExitStack,
+    ) -> None:
+        """Hold what `open` made; nothing is sent or taken yet."""
+        self._settings = settings
+        self._subscription_name = subscription
+        self._journal = journal
+        self._offload = offload
+        self._clock = clock
+        self._rng = rng
+        self._session = session
+        self._stack = stack
+        self._state_dir = settings.state.dir.expanduser().absolute()
+        self._calls = CallCounts()
+        self._client: Client | None = None
+        self._destination: Destination | None = None
+        self._connecting = asyncio.Lock()
+        self._keeper = Keeper(
+            Means(
+                journal=journal,
+                offload=offload,
+                clock=clock,
+                rng=rng,
+                calls=self._calls,
+                state_dir=self._state_dir,
+                log=library_logger(),
+            )
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings | None = None,
+        *,
+        subscription: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> AsyncIterator[Self]:
+        """Open the journal; leaving ends what this process drives, in order, and leaves the rest resumable.
+
+        ``settings`` None means to read them as the command does; ``subscription`` names one of them.  Session,
+        clock and source of randomness may be handed in.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            JournalError: the journal cannot be opened.
+
+        """
+        chosen = load(None, (), os.environ) if settings is None else settings
+        ticking = SystemClock() if clock is None else clock
+        async with AsyncExitStack() as stack:
+            journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
+            self = cls(
+                settings=chosen,
+                subscription=subscription,
+                journal=journal,
+                offload=stack.enter_context(Offload()),
+                clock=ticking,
+                rng=SystemRandom() if rng is None else rng,
+                session=session,
+                stack=stack,
+            )
+            try:
+                yield self
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._keeper.stop()
+
+    # --- where to ----------------------------------------------------------------------------------------
+
+    async def connect(self) -> Destination:
+        """Authenticate, once; return where rows will be written to.
+
+        Raises:
+            ConfigError: no subscription is configured, or several and none is named.
+            AccessDenied: Marketo refuses the credentials.
+            NotDelivered: the host cannot be reached.
+
+        """
+        async with self._connecting:
+            if self._destination is None:
+                self._destination = await self._authenticate()
+        return self._destination
+
+    async def _authenticate(self) -> Destination:
+        chosen = self._settings.subscription(self._subscription_name)
+        client = await self._stack.enter_async_context(
+            Client(
+                client_options(self._settings, chosen),
+                now_ms=self._clock.now_ms,
+                rng=self._rng,
+                session=self._session,
+                on_call=self._calls.count,
+            )
+        )
+        identity = await client.authenticate()
+        self._client = client
+        return Destination(
+            subscription=chosen.name,
+            host=wire.host_of(wire.normalise_rest_url(chosen.address)),
+            api_user=identity.api_user,
+            emulator=identity.emulator,
+        )
+
+    def _limits(self) -> config.Limits:
+        """Return the limits of the subscription; the general ones if none is configured."""
+        settings = self._settings
+        if not settings.subscriptions:
+            return settings.limits
+        return settings.subscription(self._subscription_name).limits
+
+    def _drive(self) -> None:
+        assert self._client is not None and self._destination is not None  # connected
+        limits = self._limits()
+        self._keeper.start(
+            self._destination.host,
+            self._client,
+            schedule_limits(self._settings, limits),
+            body_bytes_max=limits.body_bytes_max,
+        )
+
+    # --- jobs --------------------------------------------------------------------------------------------
+
+    async def submit(self, request: ImportRequest) -> JobHandle:
+        """Check the sources, write the job to the journal, and begin to send it.
+
+        Raises:
+            SourceError: a source cannot be imported as it is; nothing was sent.
+            ConfigError: the request cannot be carried out; nothing was sent.
+            MarketoError: Marketo cannot be reached, or refuses the credentials.
+
+        """
+        located = preflight.locate(request.sources)
+        job_id = self._new_job_id()
+        destination = await self.connect()
+        out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
+        preflight.prepare_out_dir(out_dir)
+        job = Job(
+            id=job_id,
+            host=destination.host,
+            subscription=destination.subscription,
+            api_user=destination.api_user,
+            emulator=destination.emulator,
+            name=request.name,
+            target=request.target,
+            paths=tuple(given for given, _ in located),
+            absolute_paths=tuple(absolute for _, absolute in located),
+            options=JobOptions(format=request.format, on_repeated_key=request.on_repeated_key, check=request.check),
+            out_dir=str(out_dir),
+            state=JobState.PLANNING,
+            created_ms=self._clock.now_ms(),
+        )
+        await self._journal.add_job(job)
+        self._calls.adopt(job.id)
+        self._keeper.hold(job.id)
+        try:
+            await self._plan_job(job)
+        except OrchestratorError:
+            self._keeper.let_go(job.id)
+            if request.out_dir is None:
+                out_dir.rmdir()
+            raise
+        self._drive()
+        return self.handle(job.id)
+
+    async def plan(self, request: ImportRequest, *, offline: bool = False) -> Forecast:
+        """Do what `submit` does up to the first upload, and say what it would take; nothing is sent.
+
+        With ``offline``, Marketo is not asked at all, so headers are not compared with it.
+
+        Raises:
+            SourceError: a source cannot be imported as it is.
+            ConfigError: the request cannot be carried out.
+            MarketoError: Marketo cannot be reached, or refuses the credentials.
+
+        """
+        started_ms = self._clock.now_ms()
+        located = preflight.locate(request.sources)
+        host = None if offline else (await self.connect()).host
+        plans, known = await self._prepare(
+            located, request.target, request.format, check=request.check, offline=offline
+        )
+        planning_ms = self._clock.now_ms() - started_ms
+        limits = schedule_limits(self._settings, self._limits())
+        conflicts = Conflicts(chunks=0, examined=0)
+        if request.on_repeated_key is not RepeatedKeys.IGNORE:
+            conflicts = await count_conflicts(
+                plans, key_columns=known.key_columns, lookahead_chunks=limits.lookahead_chunks, offload=self._offload
+            )
+        finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
+        rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
+        return forecast(
+            plans,
+            conflicts=conflicts,
+            speed=learned_speed(rows, limits.importers),
+            depth=limits.depth,
+            calls_per_day=self._limits().calls_per_day,
+            planning_ms=planning_ms,
+            skipped_checks=known.skipped,
+        )
+
+    def handle(self, job_id: JobId) -> JobHandle:
+        """Return a handle on a job that is known to exist; see `job`."""
+        return JobHandle(
+            job_id,
+            journal=self._journal,
+            offload=self._offload,
+            state_dir=self._state_dir,
+            next_change=self._keeper.next_change,
+        )
+
+    async def job(self, job_id: str) -> JobHandle:
+        """Return a handle on the job with this id, or the only one whose id starts so.
+
+        Raises:
+            JournalError: there is none.
+
+        """
+        return self.handle((await self._journal.job(job_id)).id)
+
+    async def jobs(self) -> list[Job]:
+        """Return all jobs in the journal, oldest first."""
+        return await self._journal.jobs()
+
+    async def resume(self, job_ids: Sequence[str] = ()) -> Resumed:
+        """Go on with jobs that a crash, a signal or a temporary cause stopped: those named, or all of them.
+
+        Raises:
+            JournalError: a job is not in the journal.
+            ConfigError: a job belongs to another subscription.
+            SourceError: a source of a job that was never planned cannot be imported as it is, and the job is named.
+
+        """
+        destination = await self.connect()
+        named = [await self._journal.job(job_id) for job_id in job_ids]
+        for job in named:
+            if job.host != destination.host:
+                raise ConfigError(
+                    f"job {job.id} writes to {job.host}, but subscription {destination.subscription} is "
+                    f"{destination.host}; choose another with --subscription NAME"
+                )
+        jobs = named or await self._journal.jobs(host=destination.host, states=(*UNFINISHED, JobState.INCOMPLETE))
+        going: list[JobHandle] = []
+        skipped: list[tuple[JobId, str]] = []
+        for job in jobs:
+            why_not = self._why_not_resumed(job, by_name=bool(named))
+            if why_not is None:
+                try:
+                    await self._revive(job)
+                except (SourceError, ConfigError) as error:
+                    if named:
+                        raise
+                    why_not = str(error)  # the other jobs go on all the same
+            if why_not is None:
+                going.append(self.handle(job.id))
+            else:
+                skipped.append((job.id, why_not))
+        if going:
+            self._drive()
+        return Resumed(jobs=tuple(going), skipped=tuple(skipped))
+
+    def _why_not_resumed(self, job: Job, *, by_name: bool) -> str | None:
+        if job.state in (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED):
+            return f"it is {job.state}"
+        if not by_name and self._keeper.wanted(job.id):
+            return "another process works on it"
+        if not by_name and job.state is JobState.INCOMPLETE and not RESUMED_UNASKED & set(job.exit_reasons):
+            return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
+        return None
+
+    async def _revive(self, job: Job) -> None:
+        """Make an unfinished job one that this process waits for."""
+        self._calls.adopt(job.id)
+        self._keeper.hold(job.id)
+        try:
+            if job.state is JobState.PLANNING:
+                await self._plan_job(job)
+            elif job.state is JobState.INCOMPLETE:
+                going: JobValues = {
+                    "state": JobState.RUNNING,
+                    "finished_ms": None,
+                    "exit_code": None,
+                    "exit_reasons": (),
+                }
+                await self._journal.write_unfenced([JobChanged(job_id=job.id, values=going)])
+        except OrchestratorError:
+            self._keeper.let_go(job.id)
+            raise
+
+    def _new_job_id(self) -> JobId:
+        moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
+        letters = "".join(self._rng.choice("abcdefghjkmnpqrstvwxyz23456789") for _ in range(4))
+        return JobId(f"{moment:%Y%m%d-%H%M%S}-{letters}")
+
+    async def _plan_job(self, job: Job) -> None:
+        """Read the sources of a journalled job and write what they are cut into."""
+        located = tuple(zip(job.paths, job.absolute_paths, strict=True))
+        try:
+            with self._calls.on_behalf_of(job.id):
+                plans, known = await self._prepare(located, job.target, job.options.format, check=job.options.check)
+        except (SourceError, ConfigError) as error:
+            ended: JobValues = {
+                "state": JobState.FAILED,
+                "finished_ms": self._clock.now_ms(),
+                "exit_code": ExitCode.INPUT_REFUSED,
+                "exit_reasons": ("input_refused",),
+            }
+            finding = Finding(kind="input_refused", message=str(error))
+            await self._journal.write_unfenced(
+                [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)]
+            )
+            raise
+        odd = [Finding(kind="source_odd", message=warning) for each in plans for warning in each.warnings]
+        skipped = [Finding(kind="check_skipped", message=why) for why in known.skipped]
+        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*skipped, *odd)]
+        planned = JobPlanned(
+            job_id=job.id,
+            sources=tuple(each.source for each in plans),
+            spans=tuple(span for each in plans for span in each.spans),
+            key_columns=known.key_columns,
+        )
+        await self._journal.write_unfenced([planned, *found])
+        self._keeper.changed()
+
+    async def _prepare(
+        self,
+        located: Sequence[tuple[str, str]],
+        target: Target,
+        format: Format | None,
+        *,
+        check: bool,
+        offline: bool = False,
+    ) -> tuple[tuple[Plan, ...], preflight.Known]:
+        """Look at the target, read and check the sources; return their plans and what is known of the target."""
+        known = preflight.unasked(target)
+        if not offline and (check or isinstance(target, CustomObjects)):
+            await self.connect()
+            assert self._client is not None  # connected
+            known = await preflight.look_up(self._client, target, check=check)
+        limits = self._limits()
+        plans = await self._offload.run(
+            preflight.plan_all,
+            located,
+            format=format,
+            part_bytes_max=part_bytes_max(limits.body_bytes_max),
+            rows_max=limits.rows_per_chunk_max,
+        )
+        preflight.check_headers(plans, known)
+        return plans, known
+
+    def drain(self, reason: str | None = None) -> None:
+        """Send nothing more and finish the upload under way; everything can be resumed.
+
+        With a ``reason``, ``sigint`` for example, the jobs that this process waits for then end as stopped for it.
+        Without one they stay as they are, and `resume` goes on with them too.
+        """
+        self._keeper.drain(reason)
+
+    def abandon(self) -> None:
+        """Stop without waiting for the upload under way: its outcome is left unknown."""
+        self._keeper.abandon()
+
+
+def run(request: ImportRequest, settings: Settings | None = None, *, subscription: str | None = None) -> Summary:
+    """Import and wait for the end, from code that is not asynchronous.
+
+    Raises what `Orchestrator.open`, `Orchestrator.submit` and `JobHandle.wait` raise.
+    """
+
+    async def work() -> Summary:
+        async with Orchestrator.open(settings, subscription=subscription) as orchestrator:
+            job = await orchestrator.submit(request)
+            return await job.wait()
+
+    return asyncio.run(work())

@@ -1,0 +1,196 @@
+"""Following batches at Marketo: how they are doing, what became of their rows.
+
+Each method carries out one command of the heart and returns the fact it made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from orchestrator import events
+from orchestrator.desk import CAUSES, Desk, DrivenJob, span_data
+from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError
+from orchestrator.journal.changes import ChunkValues, FindingAdded, Told
+from orchestrator.marketo import wire
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.wire import BatchReport, ResultKind
+from orchestrator.model import BatchStatus, Chunk, ChunkId, Phase, Source
+from orchestrator.offload import Offload
+from orchestrator.report.account import account
+from orchestrator.report.attribute import Attribution, attribute
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.messages import Cause
+
+FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged")  # findings worth another fetch
+FETCHES_MAX = 3  # of a result file that is missing or too short; then the difference is reported as unmatched
+
+
+class Batches:
+    """Carries out the commands about batches."""
+
+    def __init__(self, desk: Desk, *, client: Client, offload: Offload) -> None:
+        """Begin with nothing polled or fetched."""
+        self._desk = desk
+        self._client = client
+        self._offload = offload
+        self._fetches: Counter[ChunkId] = Counter()
+        self._polls: Counter[ChunkId] = Counter()
+
+    async def poll(self, command: m.PollBatch) -> m.Fact:
+        """Ask how a batch is doing."""
+        driven, chunk, _ = self._desk.find(command.chunk)
+        self._polls[chunk.id] += 1
+        try:
+            with self._desk.calls.on_behalf_of(driven.job.id):
+                report = await self._client.status(driven.job.target, command.batch_id)
+        except MarketoError as error:
+            return await self._call_failed(driven, chunk, error)
+        if report.status is BatchStatus.COMPLETE:
+            await self._batch_completed(driven, chunk, report)
+        elif report.status is BatchStatus.FAILED:
+            await self._batch_failed(driven, chunk, report)
+        elif report.status is BatchStatus.IMPORTING and chunk.status is not BatchStatus.IMPORTING:
+            started = events.BatchStarted(
+                job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, batch_id=command.batch_id
+            )
+            await self._desk.update(driven, chunk, {"status": report.status}, Told(event=started))
+        return m.BatchPolled(chunk=chunk.id, status=report.status)
+
+    async def _batch_completed(self, driven: DrivenJob, chunk: Chunk, report: BatchReport) -> None:
+        outcome = account(
+            batch_id=report.batch_id,
+            rows=chunk.span.rows,
+            processed=report.processed,
+            failed=report.failed,
+            warned=report.warned,
+        )
+        values: ChunkValues = {
+            "phase": Phase.COLLECTING,
+            "status": report.status,
+            "message": report.message,
+            "completed_ms": self._desk.clock.now_ms(),
+            "accepted": outcome.accepted,
+            "failed": outcome.failed,
+            "warned": outcome.warned,
+            "unknown": outcome.unknown,
+            "polls": chunk.polls + self._polls.pop(chunk.id, 0),
+        }
+        found = [FindingAdded(job_id=driven.job.id, finding=finding) for finding in outcome.findings]
+        await self._desk.update(driven, chunk, values, *found)
+
+    async def _batch_failed(self, driven: DrivenJob, chunk: Chunk, report: BatchReport) -> None:
+        """Note that Marketo failed a batch as a whole; the chunk is unsent again."""
+        message = f"Marketo failed batch {report.batch_id} as a whole: {report.message or '(no message)'}"
+        values: ChunkValues = {
+            "phase": Phase.READY,
+            "status": report.status,
+            "message": report.message,
+            "batch_id": None,
+            "batch_failures": chunk.batch_failures + 1,
+            "polls": chunk.polls + self._polls.pop(chunk.id, 0),
+        }
+        told = events.BatchFailed(
+            job_id=driven.job.id,
+            ts_ms=self._desk.clock.now_ms(),
+            chunk=chunk.id,
+            batch_id=report.batch_id,
+            message=report.message,
+        )
+        await self._desk.update(
+            driven, chunk, values, *self._desk.found(driven, "batch_failed", message, chunk), Told(event=told)
+        )
+
+    async def _call_failed(self, driven: DrivenJob, chunk: Chunk, error: MarketoError) -> m.Fact:
+        """Tell whether a failed call about a batch is worth repeating."""
+        if isinstance(error, AccessDenied):
+            await self._desk.write(*self._desk.found(driven, "access_denied", str(error)))
+            return m.AccessLost(chunk=chunk.id)
+        if isinstance(error, InvalidRequest) and wire.is_gone(error) and chunk.phase is Phase.SUBMITTED:
+            return await self._batch_gone(driven, chunk)
+        cause = CAUSES.get(type(error), Cause.TRANSIENT)
+        return m.CallFailed(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
+
+    async def _batch_gone(self, driven: DrivenJob, chunk: Chunk) -> m.Fact:
+        message = (
+            f"Marketo no longer knows batch {chunk.batch_id}, so the outcome of its {chunk.span.rows} rows is unknown. "
+            "It forgets batches after seven days. Look for the rows in Marketo, and import those that are missing."
+        )
+        values: ChunkValues = {
+            "phase": Phase.DONE,
+            "unknown": chunk.span.rows,
+            "completed_ms": self._desk.clock.now_ms(),
+            "polls": chunk.polls + self._polls.pop(chunk.id, 0),
+        }
+        await self._desk.update(driven, chunk, values, *self._desk.found(driven, "batch_gone", message, chunk))
+        return m.BatchGone(chunk=chunk.id)
+
+    async def collect(self, command: m.CollectBatch) -> m.Fact:
+        """Fetch a finished batch's result files and find the source rows they list."""
+        driven, chunk, source = self._desk.find(command.chunk)
+        directory = driven.directory / "results"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files = {
+            ResultKind.FAILURES: directory / f"{chunk.id}.failures",
+            ResultKind.WARNINGS: directory / f"{chunk.id}.warnings",
+        }
+        wanted = {ResultKind.FAILURES: chunk.failed, ResultKind.WARNINGS: chunk.warned}
+        there: dict[ResultKind, Path] = {}
+        self._fetches[chunk.id] += 1
+        try:
+            with self._desk.calls.on_behalf_of(driven.job.id):
+                for kind, path in files.items():
+                    if wanted[kind] and await self._client.fetch(kind, driven.job.target, command.batch_id, path):
+                        there[kind] = path
+        except MarketoError as error:
+            if not isinstance(error, MalformedResponse) or self._fetches[chunk.id] < FETCHES_MAX:
+                return await self._call_failed(driven, chunk, error)
+        attribution = None
+        if any(wanted.values()):
+            attribution = await self._offload.run(_attribute, driven, chunk, source, there)
+            faulty = any(finding.kind in FAULTY_FILE for finding in attribution.findings)
+            if faulty and self._fetches[chunk.id] < FETCHES_MAX:
+                return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)
+        await self._collected(driven, chunk, attribution)
+        del self._fetches[chunk.id]
+        if attribution is None or not attribution.findings:  # else a finding tells where to look
+            for path in there.values():
+                path.unlink(missing_ok=True)
+        return m.BatchCollected(chunk=chunk.id)
+
+    async def _collected(self, driven: DrivenJob, chunk: Chunk, attribution: Attribution | None) -> None:
+        findings = () if attribution is None else attribution.findings
+        values: ChunkValues = {
+            "phase": Phase.DONE,
+            "unmatched": 0 if attribution is None else attribution.failed_unmatched,
+        }
+        told = events.BatchCompleted(
+            job_id=driven.job.id,
+            ts_ms=self._desk.clock.now_ms(),
+            chunk=chunk.id,
+            batch_id=chunk.batch_id or 0,
+            status=chunk.status or "",
+            rows=chunk.span.rows,
+            accepted=chunk.accepted,
+            failed=chunk.failed,
+            warned=chunk.warned,
+            unknown=chunk.unknown,
+        )
+        found = [FindingAdded(job_id=driven.job.id, finding=finding) for finding in findings]
+        await self._desk.update(driven, chunk, values, *found, Told(event=told))
+
+
+def _attribute(driven: DrivenJob, chunk: Chunk, source: Source, files: dict[ResultKind, Path]) -> Attribution:
+    assert chunk.batch_id is not None  # a collected chunk is a batch
+    return attribute(
+        data=span_data(source, chunk.span),
+        source=source,
+        span=chunk.span,
+        batch_id=chunk.batch_id,
+        key_columns=driven.job.key_columns,
+        failures=files.get(ResultKind.FAILURES),
+        warnings=files.get(ResultKind.WARNINGS),
+        failed_expected=chunk.failed,
+        warned_expected=chunk.warned,
+        part=driven.part(chunk.id),
+    )

@@ -1,0 +1,97 @@
+"""Which chunks share keys: the claims of every chunk that may soon be sent or is under way.
+
+A chunk's claims are a sorted array of fingerprints, kept in a file until its batch is finished, so a restart
+finds the claims of what is at Marketo even if the source is gone.  A chunk whose claims can no longer be found
+out shares a key with every other: waiting for it costs time, guessing could cost records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import SourceError
+from orchestrator.model import ChunkId
+from orchestrator.offload import Offload
+from orchestrator.report.files import replacing
+from orchestrator.source.keys import overlap
+
+Fingerprints = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The claims of one chunk."""
+
+    chunk: ChunkId
+    space: tuple[str, str]  # entity and key field; claims of different ones are never compared
+    fingerprints: Fingerprints | None  # None: nobody knows any more
+    file: Path
+
+
+class ClaimStore:
+    """The claims held in one subscription."""
+
+    def __init__(self, offload: Offload) -> None:
+        self._offload = offload
+        self._held: dict[ChunkId, Claim] = {}
+
+    async def hold(
+        self,
+        chunk: ChunkId,
+        space: tuple[str, str],
+        file: Path,
+        *,
+        under_way: bool,
+        compute: Callable[[], Fingerprints],
+    ) -> frozenset[ChunkId]:
+        """Hold a chunk's claims; return which of the chunks held already share a key with it.
+
+        ``compute`` is called off the loop unless the file has the claims of an earlier run.
+
+        Raises:
+            SourceError: the source cannot be read as it was planned and the chunk is not ``under_way``.
+
+        """
+        others = tuple(claim for claim in self._held.values() if claim.space == space)
+        claim, conflicts = await self._offload.run(_hold, chunk, space, file, under_way, compute, others)
+        self._held[chunk] = claim
+        return conflicts
+
+    async def release(self, chunk: ChunkId) -> None:
+        """Forget a chunk's claims, if they are held."""
+        claim = self._held.pop(chunk, None)
+        if claim is not None:
+            await self._offload.run(claim.file.unlink, missing_ok=True)
+
+
+def _hold(
+    chunk: ChunkId,
+    space: tuple[str, str],
+    file: Path,
+    under_way: bool,
+    compute: Callable[[], Fingerprints],
+    others: Sequence[Claim],
+) -> tuple[Claim, frozenset[ChunkId]]:
+    if not file.exists():
+        try:
+            fingerprints = compute()
+        except SourceError:
+            if not under_way:
+                raise
+            claim = Claim(chunk=chunk, space=space, fingerprints=None, file=file)
+            return claim, frozenset(other.chunk for other in others)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(file) as target:
+            np.save(target, fingerprints, allow_pickle=False)
+    held: Fingerprints = np.load(file, mmap_mode="r", allow_pickle=False)
+    claim = Claim(chunk=chunk, space=space, fingerprints=held, file=file)
+    return claim, frozenset(other.chunk for other in others if _shared(held, other.fingerprints))
+
+
+def _shared(ours: Fingerprints, theirs: Fingerprints | None) -> bool:
+    return theirs is None or overlap(ours, theirs)

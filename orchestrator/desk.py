@@ -1,0 +1,217 @@
+"""What all commands about a subscription's jobs share: the jobs themselves, the journal, the counting of calls.
+
+The order within every command is the same: what must be known after a crash is written to the journal before it
+is acted upon, and the outcome is written before the fact is told to the heart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.errors import (
+    ConcurrencyLimited,
+    DailyQuotaExhausted,
+    ImportQueueFull,
+    ListBusy,
+    MarketoError,
+    NotDelivered,
+    RateLimited,
+    SourceError,
+    Unavailable,
+)
+from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Lease
+from orchestrator.marketo import wire
+from orchestrator.marketo.day import next_try_ms, quota_day
+from orchestrator.model import (
+    Chunk,
+    ChunkId,
+    CustomObjects,
+    Finding,
+    Job,
+    JobId,
+    Leads,
+    Phase,
+    RepeatedKeys,
+    Source,
+    Span,
+)
+from orchestrator.outcome import part_path
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.core import Scheduler
+from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.source.opening import read_span
+
+CAUSES: dict[type[MarketoError], Cause] = {
+    ImportQueueFull: Cause.QUEUE_FULL,
+    ListBusy: Cause.LIST_BUSY,
+    RateLimited: Cause.RATE_LIMITED,
+    ConcurrencyLimited: Cause.CONCURRENCY_LIMITED,
+    DailyQuotaExhausted: Cause.QUOTA_EXHAUSTED,
+    Unavailable: Cause.TRANSIENT,
+    NotDelivered: Cause.TRANSIENT,
+}
+
+
+def body_bytes(source: Source, span: Span) -> int:
+    """Return the size of the upload of a span, its multipart frame included."""
+    return wire.MULTIPART_OVERHEAD_BYTES + len(source.header) + span.end - span.start
+
+
+def part_bytes_max(body_bytes_max: int) -> int:
+    """Return how many bytes of header and records fit an upload of this size."""
+    return body_bytes_max - wire.MULTIPART_OVERHEAD_BYTES
+
+
+def space_of(job: Job) -> m.Space:
+    """Return what the claims of a job's chunks are compared with.
+
+    Imports of program members create and update people, so they share their keys with imports of leads.
+    """
+    target = job.target
+    exclusive = None
+    entity = "person"
+    if isinstance(target, CustomObjects):
+        entity = f"custom:{target.api_name}"
+    elif isinstance(target, Leads) and target.list_id is not None:
+        exclusive = f"list:{target.list_id}"
+    return m.Space(
+        entity=entity,
+        key_field=",".join(job.key_columns),
+        exclusive=exclusive,
+        compared=job.options.on_repeated_key is not RepeatedKeys.IGNORE,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class DrivenJob:
+    """A job with all that its commands need."""
+
+    job: Job
+    sources: tuple[Source, ...]
+    directory: Path  # its own part of the state directory
+    chunks: dict[ChunkId, Chunk]
+
+    def part(self, chunk: ChunkId) -> Path:
+        """Return where the failed and warned rows of a chunk are kept."""
+        return part_path(self.directory, chunk)
+
+    def seen(self, chunk: Chunk) -> m.ChunkSeen:
+        """Return what the heart needs to know of a chunk."""
+        return m.ChunkSeen(
+            id=chunk.id,
+            source=chunk.span.source,
+            first_row=chunk.span.first_row,
+            rows=chunk.span.rows,
+            body_bytes=body_bytes(self.sources[chunk.span.source], chunk.span),
+            phase=chunk.phase,
+            depth=chunk.depth,
+            failures=chunk.batch_failures,
+            batch_id=chunk.batch_id,
+            submitted_ms=chunk.submitted_ms,
+            hold_until_ms=chunk.hold_until_ms,
+        )
+
+
+class CallCounts:
+    """Counts API calls for the job on whose behalf they are made, until they are written to the journal."""
+
+    def __init__(self) -> None:
+        self._job: ContextVar[JobId | None] = ContextVar("job", default=None)
+        self._pending: Counter[tuple[JobId | None, str]] = Counter()
+
+    def count(self, kind: str) -> None:
+        """Count a call; the client's ``on_call``."""
+        self._pending[self._job.get(), kind] += 1
+
+    @contextmanager
+    def on_behalf_of(self, job: JobId) -> Iterator[None]:
+        """Let the calls made within belong to a job."""
+        token = self._job.set(job)
+        try:
+            yield
+        finally:
+            self._job.reset(token)
+
+    def adopt(self, job: JobId) -> None:
+        """Let the calls made before there was a job, to log in for example, belong to this one."""
+        for nobodys, kind in [key for key in self._pending if key[0] is None]:
+            self._pending[job, kind] += self._pending.pop((nobodys, kind))
+
+    def take(self, host: str, day: str) -> list[Change]:
+        """Return what is to be written, and begin anew."""
+        pending, self._pending = self._pending, Counter()
+        return [
+            CallsCounted(job_id=job, host=host, day=day, kind=kind, count=count)
+            for (job, kind), count in pending.items()
+        ]
+
+
+class Desk:
+    """The jobs of one subscription that are driven here, and what is written about them."""
+
+    def __init__(
+        self, *, journal: Journal, lease: Lease, calls: CallCounts, scheduler: Scheduler, clock: Clock
+    ) -> None:
+        """Begin with no jobs."""
+        self.journal = journal
+        self.clock = clock
+        self.calls = calls
+        self.known = scheduler.known
+        self.jobs: dict[JobId, DrivenJob] = {}
+        self._lease = lease
+
+    async def write(self, *changes: Change) -> None:
+        """Make changes durable, and with them the calls that were counted meanwhile."""
+        counted = self.calls.take(self._lease.host, quota_day(self.clock.wall_ms()))
+        await self.journal.write(self._lease, [*changes, *counted])
+
+    async def update(self, driven: DrivenJob, chunk: Chunk, values: ChunkValues, *more: Change) -> Chunk:
+        """Write a chunk's new values and whatever becomes true with them; return the chunk as it is now."""
+        await self.write(ChunkChanged(chunk_id=chunk.id, values=values), *more)
+        driven.chunks[chunk.id] = replace(chunk, **values)
+        return driven.chunks[chunk.id]
+
+    def find(self, chunk: ChunkId) -> tuple[DrivenJob, Chunk, Source]:
+        """Return a chunk with its job and its source."""
+        driven = self.jobs[self.known.chunk(chunk).job.id]
+        found = driven.chunks[chunk]
+        return driven, found, driven.sources[found.span.source]
+
+    def retry_at_ms(self, cause: Cause) -> int | None:
+        """Return when a call may succeed that was refused for a cause, if anybody knows."""
+        if cause is not Cause.QUOTA_EXHAUSTED:
+            return None
+        wall_ms = self.clock.wall_ms()
+        return self.clock.now_ms() + next_try_ms(wall_ms) - wall_ms
+
+    async def stop_source(self, driven: DrivenJob, chunk: Chunk, reason: Stop, message: str) -> m.Fact:
+        """Note that nothing more of a chunk's source can be sent."""
+        changes = self.found(driven, reason, message)
+        if chunk.phase is Phase.SUBMITTING:
+            unsent: ChunkValues = {"phase": self.known.chunk(chunk.id).unsent_phase, "message": message}
+            await self.update(driven, chunk, unsent, *changes)
+        else:
+            await self.write(*changes)
+        return m.SourceStopped(chunk=chunk.id, reason=reason)
+
+    @staticmethod
+    def found(driven: DrivenJob, kind: str, message: str, batch: Chunk | None = None) -> tuple[Change, ...]:
+        """Return a finding about a job as a change to write."""
+        batch_id = None if batch is None else batch.batch_id
+        return (FindingAdded(job_id=driven.job.id, finding=Finding(kind=kind, message=message, batch_id=batch_id)),)
+
+
+def span_data(source: Source, span: Span) -> bytes | None:
+    """Return the bytes of a span, None if the source is not the file any more that was planned."""
+    try:
+        return read_span(source, span)
+    except SourceError:
+        return None

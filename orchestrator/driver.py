@@ -1,0 +1,271 @@
+"""The shell around the heart: the one place that waits, and the one task that works for a subscription.
+
+Every turn of the loop asks the heart what to do, starts a task for each command, and waits for a fact, for the
+next time the heart named, or for a new job.  The tasks belong to the loop and end with it.  A submission is
+shielded: it ends by its own outcome, which is durable before it is told, or by `abandon`, after which the
+journal still says that it was under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from shutil import rmtree
+
+import anyio
+import structlog
+
+from orchestrator import events
+from orchestrator.batches import Batches
+from orchestrator.clock import Clock
+from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
+from orchestrator.errors import OrchestratorError
+from orchestrator.journal.changes import FindingAdded, JobChanged, Told
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Lease
+from orchestrator.marketo.client import Client
+from orchestrator.model import Finding, Job, JobId, JobState, Phase
+from orchestrator.offload import Offload
+from orchestrator.outcome import job_directory, report_job, summarise_job
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.core import Scheduler
+from orchestrator.schedule.state import FINAL, IN_FLIGHT, Limits
+from orchestrator.uploads import Uploads
+
+LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
+CALLS_WRITTEN_EVERY_MS = 5_000  # counts of API calls that no other write carried
+
+UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
+
+
+class Driver:
+    """Drives the jobs of one subscription until it is told to drain, or nothing is left to do."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        journal: Journal,
+        client: Client,
+        calls: CallCounts,
+        offload: Offload,
+        clock: Clock,
+        rng: Random,
+        limits: Limits,
+        body_bytes_max: int,
+        salt: bytes,
+        state_dir: Path,
+        wanted: Callable[[JobId], bool],
+        changed: Callable[[], None],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        """Set up a driver.
+
+        ``wanted`` tells whether some live process waits for a job, so that its unsent chunks are to be sent;
+        ``changed`` is called whenever the journal has something new.
+        """
+        self._lease = lease
+        self._journal = journal
+        self._clock = clock
+        self._state_dir = state_dir
+        self._wanted = wanted
+        self._changed = changed
+        self._log = log
+        self._offload = offload
+        self._scheduler = Scheduler(limits, body_bytes_max=body_bytes_max, rng=rng)
+        self._desk = Desk(journal=journal, lease=lease, calls=calls, scheduler=self._scheduler, clock=clock)
+        self._uploads = Uploads(self._desk, client=client, offload=offload, salt=salt)
+        self._batches = Batches(self._desk, client=client, offload=offload)
+        self._facts: list[m.Fact] = []
+        self._wake = asyncio.Event()
+        self._submission: anyio.CancelScope | None = None
+        self._draining = False
+        self._seen: set[JobId] = set()
+        self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
+        self._looked_ms = 0
+        self._counted_ms = clock.now_ms()
+
+    # --- from outside ------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Look for new jobs now."""
+        self._looked_ms = 0
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Send nothing more; `run` returns when the submission under way, if any, has its outcome."""
+        self._draining = True
+        self._scheduler.drain()
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Stop at once: a submission under way is left as one whose outcome is unknown."""
+        self.drain()
+        if self._submission is not None:
+            self._submission.cancel()
+
+    async def run(self) -> None:
+        """Drive until drained.
+
+        Raises:
+            Fenced: another process has taken the subscription over.
+            JournalError: a fact could not be made durable.
+
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                while not self._draining or self._submission is not None:
+                    await self._turn(tasks)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._desk.write()  # the calls counted since the last write
+
+    # --- the loop ----------------------------------------------------------------------------------------
+
+    async def _turn(self, tasks: anyio.abc.TaskGroup) -> None:
+        now_ms = self._clock.now_ms()
+        await self._look_for_jobs(now_ms)
+        facts, self._facts = self._facts, []
+        for fact in facts:
+            self._scheduler.apply(fact, now_ms)
+        wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
+        for command in self._scheduler.decide(now_ms):
+            if isinstance(command, m.WaitUntil):
+                wake_ms = min(wake_ms, command.at_ms)
+            elif isinstance(command, m.SubmitChunk):
+                self._submission = anyio.CancelScope(shield=True)
+                tasks.start_soon(self._submit, command, self._submission)
+            else:
+                tasks.start_soon(self._carry_out, command)
+        if not self._facts:
+            await self._sleep_until(wake_ms)
+
+    async def _sleep_until(self, at_ms: int) -> None:
+        timeout_s = max(0, at_ms - self._clock.now_ms()) / 1000
+        with anyio.move_on_after(timeout_s):
+            await self._wake.wait()
+        self._wake.clear()
+
+    def _tell(self, fact: m.Fact) -> None:
+        self._facts.append(fact)
+        self._wake.set()
+        self._changed()
+
+    async def _submit(self, command: m.SubmitChunk, scope: anyio.CancelScope) -> None:
+        """Carry a submission out whatever happens to the loop, unless it is abandoned."""
+        try:
+            with scope:
+                self._tell(await self._uploads.submit(command))
+        finally:
+            self._submission = None
+            self._wake.set()
+
+    async def _carry_out(self, command: m.Command) -> None:
+        actions: dict[type[m.Command], Callable[..., Awaitable[m.Fact]]] = {
+            m.ComputeClaims: self._uploads.compute_claims,
+            m.PollBatch: self._batches.poll,
+            m.CollectBatch: self._batches.collect,
+            m.SplitChunk: self._uploads.split,
+            m.RefuseChunk: self._uploads.refuse,
+            m.FinishJob: self._finish,
+        }
+        if isinstance(command, m.ReleaseClaims):
+            await self._uploads.release_claims(command)
+        else:
+            self._tell(await actions[type(command)](command))
+
+    # --- jobs --------------------------------------------------------------------------------------------
+
+    async def _look_for_jobs(self, now_ms: int) -> None:
+        """Take in what other processes wrote to the journal, and write what no fact carried."""
+        if now_ms < self._looked_ms + LOOK_FOR_JOBS_MS or self._draining:
+            return
+        self._looked_ms = now_ms
+        if now_ms >= self._counted_ms + CALLS_WRITTEN_EVERY_MS:
+            self._counted_ms = now_ms
+            await self._desk.write()
+        for job in await self._journal.jobs(host=self._lease.host, states=(JobState.RUNNING, JobState.INCOMPLETE)):
+            sends = job.state is JobState.RUNNING and self._wanted(job.id)
+            if sends and job.id not in self._sending:
+                await self._take_in(job, sends=True)
+            elif job.id not in self._seen:
+                await self._take_in(job, sends=False)
+
+    async def _take_in(self, job: Job, *, sends: bool) -> None:
+        """Hand a job to the heart; one that nobody waits for only if something of it is under way."""
+        self._seen.add(job.id)
+        if sends:
+            self._sending.add(job.id)
+        driven = self._desk.jobs.get(job.id)
+        if driven is None:
+            chunks = await self._journal.chunks(job.id)
+            if not sends and not any(chunk.phase in UNDER_WAY for chunk in chunks):
+                return
+            sources = await self._journal.sources(job.id)
+            directory = job_directory(self._state_dir, job)
+            driven = DrivenJob(
+                job=job, sources=sources, directory=directory, chunks={chunk.id: chunk for chunk in chunks}
+            )
+            self._desk.jobs[job.id] = driven
+        driven.job = job
+        chunks = tuple(driven.chunks.values())
+        arrived = m.JobArrived(
+            job=job.id, space=space_of(job), chunks=tuple(driven.seen(chunk) for chunk in chunks), sends=sends
+        )
+        self._scheduler.apply(arrived, self._clock.now_ms())
+        for chunk in chunks:
+            if chunk.phase is Phase.SUBMITTING and self._submission is None:
+                await self._uploads.note_lost(driven, chunk)
+        self._log.info("job.taken_in", job_id=job.id, sends=sends, chunks=len(chunks))
+
+    async def _finish(self, command: m.FinishJob) -> m.Fact:
+        """Write the job's end and its report."""
+        driven = self._desk.jobs[command.job]
+        chunks = await self._journal.chunks(command.job)
+        over = all(chunk.phase in FINAL for chunk in chunks)
+        job = replace(
+            driven.job,
+            state=JobState.COMPLETE if over else JobState.INCOMPLETE,
+            finished_ms=self._clock.now_ms(),
+        )
+        await self._desk.write()  # so that the report counts every call
+        summary = await summarise_job(self._journal, self._offload, job, driven.directory, command.stops)
+        findings: list[FindingAdded] = []
+        try:
+            await report_job(self._journal, self._offload, job, driven.directory, summary, Path(job.out_dir))
+        except OrchestratorError as error:
+            finding = Finding(kind="report_unwritten", message=str(error))
+            findings.append(FindingAdded(job_id=job.id, finding=finding))
+        ended = JobChanged(
+            job_id=job.id,
+            values={
+                "state": job.state,
+                "finished_ms": job.finished_ms,
+                "exit_code": summary.exit_code,
+                "exit_reasons": summary.exit_reasons,
+            },
+        )
+        told = events.JobFinished(
+            job_id=job.id, ts_ms=self._clock.now_ms(), state=job.state, exit_code=summary.exit_code
+        )
+        await self._desk.write(*findings, ended, Told(event=told))
+        del self._desk.jobs[job.id]
+        self._sending.discard(job.id)
+        self._seen.discard(job.id)
+        rmtree(driven.directory / "claims", ignore_errors=True)
+        self._log.info("job.finished", job_id=job.id, state=job.state, exit_code=summary.exit_code)
+        return m.JobEnded(job=job.id)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group that is not another group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,115 @@
+"""A job as callers hold it: followed through the journal, whichever process does the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.events import Event
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Counters, Progress
+from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
+from orchestrator.offload import Offload
+from orchestrator.outcome import job_directory, report_job, summarise_job
+from orchestrator.preflight import prepare_out_dir
+from orchestrator.report.summary import Summary
+
+UNFINISHED = (JobState.PLANNING, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """Everything the journal knows of one job."""
+
+    job: Job
+    sources: tuple[Source, ...]
+    chunks: tuple[Chunk, ...]
+    findings: tuple[Finding, ...]
+    counters: Counters
+    progress: Progress
+
+
+class JobHandle:
+    """One job, followed through the journal."""
+
+    def __init__(
+        self,
+        job_id: JobId,
+        *,
+        journal: Journal,
+        offload: Offload,
+        state_dir: Path,
+        next_change: Callable[[], Callable[[], Awaitable[None]]],
+    ) -> None:
+        """Follow a job; ``next_change`` returns something to wait with for the journal's next change."""
+        self.id = job_id
+        self._journal = journal
+        self._offload = offload
+        self._state_dir = state_dir
+        self._next_change = next_change
+
+    async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
+        """Yield what happens to the job, from the event behind number ``after`` on, until it ends or stops.
+
+        Raises what ended the driving task, if this process drives and failed.
+        """
+        while True:
+            change = self._next_change()
+            over = (await self._journal.job(self.id)).state not in UNFINISHED
+            found = await self._journal.events(self.id, after=after)
+            for event in found:
+                after = event.seq
+                yield event
+            if not found:
+                if over:
+                    return
+                await change()
+
+    async def wait(self) -> Summary:
+        """Wait until the job ends or stops; return what became of it.
+
+        Raises what ended the driving task, if this process drives and failed.
+        """
+        while True:
+            change = self._next_change()
+            if (await self._journal.job(self.id)).state not in UNFINISHED:
+                return await self.summary()
+            await change()
+
+    async def summary(self) -> Summary:
+        """Return what became of the job so far."""
+        job = await self._journal.job(self.id)
+        return await summarise_job(self._journal, self._offload, job, job_directory(self._state_dir, job))
+
+    async def progress(self) -> Progress:
+        """Return how far the job is."""
+        return await self._journal.progress(self.id)
+
+    async def status(self) -> JobStatus:
+        """Return everything that is known of the job."""
+        return JobStatus(
+            job=await self._journal.job(self.id),
+            sources=await self._journal.sources(self.id),
+            chunks=await self._journal.chunks(self.id),
+            findings=await self._journal.findings(self.id),
+            counters=await self._journal.counters(self.id),
+            progress=await self._journal.progress(self.id),
+        )
+
+    async def report(self, out_dir: str | os.PathLike[str] | None = None) -> Summary:
+        """Write the report as far as the job is, into its own directory or another one.
+
+        Raises:
+            ConfigError: the directory cannot be written to.
+            JournalError: a part of the report is gone.
+
+        """
+        job = await self._journal.job(self.id)
+        directory = job_directory(self._state_dir, job)
+        target = Path(job.out_dir) if out_dir is None else Path(out_dir).absolute()
+        prepare_out_dir(target)
+        summary = await self.summary()
+        await report_job(self._journal, self._offload, job, directory, summary, target)
+        return summary

@@ -1,0 +1,232 @@
+"""Which process drives a subscription, and which jobs anybody waits for.
+
+Every process that has something to send keeps a `Keeper`.  One of them holds the subscription and drives it, the
+others look every second whether it has become free, so one of them goes on when the driving process ends.
+
+A job is wanted as long as some process waits for it.  The kernel knows that by a lock on a file of the job's,
+which it drops when the process dies.  The unsent rows of a job that nobody wants are not sent: its process may
+have been killed because its rows were wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import anyio
+from structlog.typing import FilteringBoundLogger
+
+from orchestrator import events
+from orchestrator.clock import Clock
+from orchestrator.desk import CallCounts
+from orchestrator.driver import Driver
+from orchestrator.errors import ConfigError, Fenced, SubscriptionBusy
+from orchestrator.journal import lock
+from orchestrator.journal.changes import JobChanged, JobValues, Told
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Lease
+from orchestrator.marketo.client import Client
+from orchestrator.model import JobId, JobState
+from orchestrator.offload import Offload
+from orchestrator.report import ending
+from orchestrator.schedule.state import Limits
+
+LOOK_AGAIN_SECONDS = 1.0  # at the journal, while another process does the work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What driving needs besides a client."""
+
+    journal: Journal
+    offload: Offload
+    clock: Clock
+    rng: Random
+    calls: CallCounts
+    state_dir: Path
+    log: FilteringBoundLogger
+
+
+class Keeper:
+    """Drives the subscription whenever nobody else does."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._holds: dict[JobId, lock.Lock | None] = {}  # None: another process that waits for it has the lock
+        self._driver: Driver | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._stop_reason: str | None = None
+        self._pulse = asyncio.Event()
+
+    # --- which jobs are wanted ---------------------------------------------------------------------------
+
+    @property
+    def held(self) -> list[JobId]:
+        """The jobs this process waits for, in the order in which it began to."""
+        return list(self._holds)
+
+    def hold(self, job_id: JobId) -> None:
+        """Let everybody know that this process waits for a job."""
+        self._holds.setdefault(job_id, None)
+        path = self._hold_path(job_id)
+        self._make_private(path.parent)
+        if self._holds[job_id] is None and lock.owner(path) is None:
+            self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
+
+    def let_go(self, job_id: JobId) -> None:
+        """Wait for a job no longer."""
+        held = self._holds.pop(job_id, None)
+        if held is not None:
+            held.release()
+
+    def wanted(self, job_id: JobId) -> bool:
+        """Tell whether this or another live process waits for a job."""
+        return job_id in self._holds or lock.owner(self._hold_path(job_id)) is not None
+
+    def _hold_path(self, job_id: JobId) -> Path:
+        return self._means.state_dir / "jobs" / job_id / "wanted.lock"
+
+    def _make_private(self, directory: Path) -> None:
+        """Make a directory within the state directory; each on the way is its owner's alone, which mkdir forgets."""
+        state_dir = self._means.state_dir
+        missing = [path for path in (directory, *directory.parents) if path.is_relative_to(state_dir)]
+        try:
+            for path in reversed(missing):
+                path.mkdir(mode=0o700, parents=path == state_dir, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the state directory {state_dir} cannot be written to: {error.strerror or error}; "
+                "give another one with --set state.dir=DIR"
+            ) from error
+
+    # --- driving -----------------------------------------------------------------------------------------
+
+    def start(self, host: str, client: Client, limits: Limits, *, body_bytes_max: int) -> None:
+        """Begin to keep a subscription, once; look for new jobs now if it is driven here already."""
+        if self._driver is not None:
+            self._driver.look()
+        if self._task is None:
+
+            async def drive(lease: Lease) -> None:
+                means = self._means
+                self._driver = Driver(
+                    lease=lease,
+                    journal=means.journal,
+                    client=client,
+                    calls=means.calls,
+                    offload=means.offload,
+                    clock=means.clock,
+                    rng=means.rng,
+                    limits=limits,
+                    body_bytes_max=body_bytes_max,
+                    salt=await means.journal.salt(host),
+                    state_dir=means.state_dir,
+                    wanted=self.wanted,
+                    changed=self.changed,
+                    log=means.log,
+                )
+                if not self._stopping:
+                    await self._driver.run()
+
+            self._task = asyncio.create_task(self._keep(host, drive), name=f"keeper of {host}")
+
+    async def _keep(self, host: str, drive: Callable[[Lease], Awaitable[None]]) -> None:
+        journal = self._means.journal
+        try:
+            while not self._stopping:
+                change = self.next_change()
+                lease = await self._take_over(host)
+                if lease is None:
+                    await change()
+                    for job_id in self.held:
+                        self.hold(job_id)  # whoever had the lock of one may have ended
+                    continue
+                try:
+                    await drive(lease)
+                except Fenced as error:
+                    self._means.log.warning("driver.fenced", message=str(error))
+                finally:
+                    self._driver = None
+                    with anyio.CancelScope(shield=True):
+                        await journal.release(lease)
+            if self._stop_reason is not None:
+                await self._mark_stopped(self._stop_reason)
+        finally:
+            self.changed()
+
+    async def _take_over(self, host: str) -> Lease | None:
+        try:
+            return await self._means.journal.take_over(host)
+        except SubscriptionBusy:
+            return None
+
+    async def _mark_stopped(self, reason: str) -> None:
+        """Write to the journal that the jobs this process waits for were stopped before their end."""
+        journal, now_ms, code = self._means.journal, self._means.clock.now_ms(), ending.REASONS[reason]
+        values: JobValues = {
+            "state": JobState.INCOMPLETE,
+            "finished_ms": now_ms,
+            "exit_code": code,
+            "exit_reasons": (reason,),
+        }
+        for job_id in [job_id for job_id, held in self._holds.items() if held is not None]:
+            if (await journal.job(job_id)).state is JobState.RUNNING:
+                told = events.JobFinished(job_id=job_id, ts_ms=now_ms, state=JobState.INCOMPLETE, exit_code=code)
+                await journal.write_unfenced([JobChanged(job_id=job_id, values=values), Told(event=told)])
+
+    def drain(self, reason: str | None = None) -> None:
+        """Send nothing more; with a reason, the jobs waited for are marked as stopped for it."""
+        self._stopping = True
+        self._stop_reason = self._stop_reason or reason
+        if self._driver is not None:
+            self._driver.drain()
+        self.changed()
+
+    async def stop(self) -> None:
+        """Drain; return when the upload under way, if any, has its outcome and nothing is driven here.
+
+        Raises what ended the driving task, if it failed.
+        """
+        self.drain()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            for job_id in self.held:
+                self.let_go(job_id)
+
+    def abandon(self) -> None:
+        """Do not wait for the upload under way: its outcome is left unknown."""
+        self.drain()
+        if self._driver is not None:
+            self._driver.abandon()
+
+    # --- following ---------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Wake everybody who waits for the journal's next change."""
+        pulse, self._pulse = self._pulse, asyncio.Event()
+        pulse.set()
+
+    def next_change(self) -> Callable[[], Awaitable[None]]:
+        """Return something to wait with for the next change of the journal after now.
+
+        It also returns when it is time to look at what other processes wrote, and raises what ended the driver.
+        """
+        pulse = self._pulse
+
+        async def wait() -> None:
+            self._raise_failure()
+            with anyio.move_on_after(LOOK_AGAIN_SECONDS):
+                await pulse.wait()
+            self._raise_failure()
+
+        return wait
+
+    def _raise_failure(self) -> None:
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()

@@ -1,0 +1,79 @@
+"""What a job came to, put together from the journal and the parts of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from orchestrator.journal.journal import Journal
+from orchestrator.model import Chunk, ChunkId, Job, Phase
+from orchestrator.offload import Offload
+from orchestrator.report.merge import ordered_parts, write_reports
+from orchestrator.report.part import read_reasons
+from orchestrator.report.summary import Summary, summarise
+
+DISTRIBUTION = "marketo-bulk-orchestrator"
+
+
+def job_directory(state_dir: Path, job: Job) -> Path:
+    """Return where everything is kept that belongs to a job and is not in the journal."""
+    return state_dir / "jobs" / job.id
+
+
+def parts_of(directory: Path, chunks: Sequence[Chunk]) -> dict[ChunkId, Path]:
+    """Return the files with the failed and warned rows of a job's chunks, those that exist."""
+    paths = {chunk.id: part_path(directory, chunk.id) for chunk in chunks if chunk.phase in (Phase.DONE, Phase.REFUSED)}
+    return {chunk: path for chunk, path in paths.items() if path.exists()}
+
+
+def part_path(directory: Path, chunk: ChunkId) -> Path:
+    """Return where the failed and warned rows of a chunk are kept."""
+    return directory / "parts" / f"{chunk}.jsonl"
+
+
+async def summarise_job(
+    journal: Journal, offload: Offload, job: Job, directory: Path, causes: Sequence[str] | None = None
+) -> Summary:
+    """Return what became of a job so far.
+
+    ``causes`` say why it stopped; None means those that the journal has.
+
+    Raises:
+        JournalError: its rows do not add up, or a part of its report is gone.
+
+    """
+    chunks = await journal.chunks(job.id)
+    counters = await journal.counters(job.id)
+    parts = ordered_parts(chunks, parts_of(directory, chunks))
+    return summarise(
+        job=job,
+        sources=await journal.sources(job.id),
+        chunks=chunks,
+        findings=await journal.findings(job.id),
+        reasons=await offload.run(read_reasons, parts),
+        api_calls=counters.api_calls,
+        waits={cause: (wait.count, wait.ms) for cause, wait in counters.waits.items()},
+        version=version(DISTRIBUTION),
+        causes=causes,
+    )
+
+
+async def report_job(
+    journal: Journal, offload: Offload, job: Job, directory: Path, summary: Summary, out_dir: Path
+) -> None:
+    """Write the report of a job.
+
+    Raises:
+        OrchestratorError: a file cannot be written; the message names it.
+
+    """
+    chunks = await journal.chunks(job.id)
+    await offload.run(
+        write_reports,
+        out_dir,
+        sources=await journal.sources(job.id),
+        chunks=chunks,
+        parts=parts_of(directory, chunks),
+        summary=summary,
+    )

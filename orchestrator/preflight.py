@@ -1,0 +1,255 @@
+"""What is looked at before anything is sent: the target, the files, their headers, and where the report will go.
+
+Only what would make Marketo refuse a whole upload is an error here, and all of it is found with a handful of calls.
+What the API user may not look at is not held against the import: the check is skipped, which is told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, MalformedResponse, SourceError
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDARD_FIELDS, Schema
+from orchestrator.marketo.wire import MEMBER_KEY
+from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Target
+from orchestrator.source.check import check_header, shown, similar
+from orchestrator.source.opening import inspect
+from orchestrator.source.split import Plan, plan
+
+NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
+HEADERS_SHOWN_MAX = 5  # wrong ones, of many files; they are usually wrong in the same way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a target."""
+
+    schema: Schema | None  # None: headers are not compared with it
+    key_columns: tuple[str, ...]  # whose cells tell which record a row is about
+    skipped: tuple[str, ...] = ()  # for people: which checks could not be made, and why
+
+
+# --- the target ----------------------------------------------------------------------------------------
+
+
+def unasked(target: Target) -> Known:
+    """Return what is known of a target without asking Marketo."""
+    match target:
+        case Leads():
+            return Known(schema=None, key_columns=(target.lookup_field,))
+        case CustomObjects():
+            why = f"the dedupe fields of {target.api_name} are not known without asking Marketo: keys are not compared"
+            return Known(schema=None, key_columns=(), skipped=(why,))
+        case ProgramMembers():
+            return Known(schema=None, key_columns=(MEMBER_KEY,))
+        case _:
+            assert_never(target)
+
+
+async def look_up(client: Client, target: Target, *, check: bool) -> Known:
+    """Ask Marketo about a target; without ``check`` only what cannot be done without.
+
+    Raises:
+        SourceError: Marketo has no such object, list, partition, program, status or lookup field.
+        MarketoError: Marketo cannot be asked.
+
+    """
+    match target:
+        case CustomObjects():
+            schema = await _describe_object(client, target.api_name)
+            return Known(schema=schema if check else None, key_columns=schema.dedupe_fields)
+        case _ if not check:
+            return unasked(target)
+        case Leads():
+            return await _look_up_leads(client, target)
+        case ProgramMembers():
+            schema = await client.describe(target)
+            what = f"whether program {target.program_id} has the status {shown(target.member_status)}"
+            skipped = await _unless_denied(what, "Read-Only Assets", _check_status(client, target))
+            return Known(schema=schema, key_columns=(MEMBER_KEY,), skipped=skipped)
+        case _:
+            assert_never(target)
+
+
+async def _look_up_leads(client: Client, target: Leads) -> Known:
+    schema = await client.describe(target)
+    _check_lookup_field(target.lookup_field, schema)
+    skipped: tuple[str, ...] = ()
+    if target.list_id is not None:
+        what = f"whether there is a static list {target.list_id}"
+        skipped += await _unless_denied(what, "Read-Only Lead", _check_list(client, target.list_id))
+    if target.partition is not None:
+        what = f"whether there is a partition {shown(target.partition)}"
+        skipped += await _unless_denied(what, "Read-Only Lead", _check_partition(client, target.partition))
+    return Known(schema=schema, key_columns=(target.lookup_field,), skipped=skipped)
+
+
+async def _unless_denied(what: str, permission: str, check: Awaitable[str | None]) -> tuple[str, ...]:
+    """Make a check that an import can do without; return why it could not be made, if so."""
+    why: str | None
+    try:
+        why = await check
+    except AccessDenied as error:
+        why = f"{error} The check needs the permission {permission}; the import does not"
+    except (InvalidRequest, MalformedResponse) as error:
+        why = str(error)
+    return () if why is None else (f"not checked {what}: {why.rstrip('.')}.",)
+
+
+async def _describe_object(client: Client, api_name: str) -> Schema:
+    try:
+        return await client.describe(CustomObjects(api_name=api_name))
+    except InvalidRequest as refused:
+        names = [each.name for each in await client.custom_objects()]
+        if api_name in names:
+            raise  # it is there, so something else is wrong
+        advice = "an object can be imported into once it is approved, and its API name often ends in _c"
+        raise SourceError(_absent(f"custom object {shown(api_name)}", api_name, names, advice)) from refused
+
+
+def _check_lookup_field(name: str, schema: Schema) -> None:
+    types = {field.name: field.data_type for field in schema.fields}
+    usable = [
+        *LOOKUP_FIELDS,
+        *(
+            each
+            for each in types
+            if types[each] in LOOKUP_TYPES and each not in (*LOOKUP_FIELDS, *OTHER_STANDARD_FIELDS)
+        ),
+    ]
+    if name in usable:
+        return
+    advice = f"choose {', '.join(LOOKUP_FIELDS)}, or a custom field of type {' or '.join(LOOKUP_TYPES)}"
+    if name in types:
+        raise SourceError(f"Marketo cannot find people by {shown(name)}, a field of type {types[name]}: {advice}.")
+    meant = similar(name, usable)
+    question = f" did you mean {shown(meant)}? Else" if meant else ""
+    raise SourceError(f"Marketo cannot find people by {shown(name)}, there is no such field:{question} {advice}.")
+
+
+async def _check_list(client: Client, list_id: int) -> None:
+    if await client.static_list(list_id) is None:
+        raise SourceError(
+            f"Marketo has no static list {list_id}, or this API user may not see it. The id is the number in the "
+            "address of the list in Marketo, between ST and A1; rows cannot be added to smart lists (SL)."
+        )
+
+
+async def _check_partition(client: Client, partition: str) -> None:
+    names = await client.partitions()
+    if partition not in names:
+        advice = "choose another one, or let the API user have it"
+        raise SourceError(_absent(f"partition {shown(partition)}", partition, names, advice))
+
+
+async def _check_status(client: Client, target: ProgramMembers) -> str | None:
+    """Refuse a program or a status that is not there; return why that cannot be told, if so."""
+    program = await client.program(target.program_id)
+    if program is None:
+        raise SourceError(
+            f"Marketo has no program {target.program_id}, or this API user may not see it. The id is the number in "
+            "the address of the program in Marketo, between its letters (PG, ME, NP or EBP) and A1."
+        )
+    channels = await client.channels(until=program.channel)
+    statuses = next((each.statuses for each in channels if each.name == program.channel), ())
+    if not statuses:
+        return f"the statuses of its channel {shown(program.channel)} cannot be found"
+    if target.member_status not in statuses:
+        what = f"status {shown(target.member_status)} in program {target.program_id} (channel {shown(program.channel)})"
+        raise SourceError(_absent(what, target.member_status, statuses, "choose one of them"))
+    return None
+
+
+def _absent(what: str, name: str, names: Sequence[str], advice: str) -> str:
+    """Word that something is not among what there is."""
+    meant = similar(name, names)
+    listed = ", ".join(map(shown, names[:NAMES_SHOWN_MAX])) or "none that this API user may see"
+    more = f" and {len(names) - NAMES_SHOWN_MAX} more" if len(names) > NAMES_SHOWN_MAX else ""
+    question = f" Did you mean {shown(meant)}?" if meant else ""
+    return f"Marketo has no {what}.{question} There are: {listed}{more}; {advice}."
+
+
+# --- the sources ---------------------------------------------------------------------------------------
+
+
+def locate(paths: Sequence[str | os.PathLike[str]]) -> tuple[tuple[str, str], ...]:
+    """Return each source as given and absolute.
+
+    Raises:
+        ConfigError: there are none.
+        SourceError: one is not a file that can be read.
+
+    """
+    given = [os.fspath(path) for path in paths]
+    if not given:
+        raise ConfigError("nothing to import: name at least one file")
+    for path in given:
+        inspect(path)
+    return tuple((path, str(Path(path).absolute())) for path in given)
+
+
+def plan_all(
+    located: Sequence[tuple[str, str]], *, format: Format | None, part_bytes_max: int, rows_max: int
+) -> tuple[Plan, ...]:
+    """Read every source once and cut it into chunks; busy as long as reading takes.
+
+    Raises:
+        SourceError: a source cannot be imported as it is.
+
+    """
+    return tuple(
+        plan(absolute, index=index, given=given, format=format, part_bytes_max=part_bytes_max, rows_max=rows_max)
+        for index, (given, absolute) in enumerate(located)
+    )
+
+
+def check_headers(plans: Sequence[Plan], known: Known) -> None:
+    """Compare the header of every source with what Marketo says of the target, if it was asked.
+
+    Raises:
+        HeaderError: a column is unknown, repeated, read-only or missing; all wrong headers are told at once.
+
+    """
+    if known.schema is None:
+        return
+    links = [relationship.field for relationship in known.schema.relationships]  # written by import, whatever is said
+    fields: Mapping[str, bool] = {field.name: field.updateable or field.name in links for field in known.schema.fields}
+    problems: list[str] = []
+    for each in plans:
+        try:
+            check_header(each.source, fields=fields, key_columns=known.key_columns)
+        except HeaderError as error:
+            problems.append(str(error))
+    if problems:
+        more = len(problems) - HEADERS_SHOWN_MAX
+        told = [
+            *problems[:HEADERS_SHOWN_MAX],
+            *([f"The headers of {more} more file(s) are wrong."] if more > 0 else []),
+        ]
+        raise HeaderError("\n".join(told))
+
+
+# --- the report ----------------------------------------------------------------------------------------
+
+
+def prepare_out_dir(path: Path) -> None:
+    """Make sure that the report can be written later, before hours of work depend on it.
+
+    Raises:
+        ConfigError: the directory cannot be made, or not written to.
+
+    """
+    probe = path / ".orchestrator-probe"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the report to {path}: {error.strerror or error}; choose another directory with --out DIR"
+        ) from error

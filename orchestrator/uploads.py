@@ -1,0 +1,210 @@
+"""Getting chunks to Marketo: their claims, their upload, and what is done with those that cannot be sent as they are.
+
+Each method carries out one command of the heart and returns the fact it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from orchestrator import events
+from orchestrator.claims import ClaimStore, Fingerprints
+from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
+from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
+from orchestrator.journal.changes import ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
+from orchestrator.marketo.client import Client
+from orchestrator.model import Chunk, Finding, Phase, Source, Span
+from orchestrator.offload import Offload
+from orchestrator.report.attribute import Attribution, attribute_whole
+from orchestrator.schedule import messages as m
+from orchestrator.schedule.messages import Stop
+from orchestrator.source import keys
+from orchestrator.source.opening import SpanContent, read_span
+from orchestrator.source.split import replan
+
+PARTITION_DENIED = "1008"  # of one import, not of the API user
+
+
+def claims_of(source: Source, span: Span, key_columns: Sequence[str], salt: bytes) -> Fingerprints:
+    """Return the fingerprints of the keys of a span; none if no row has a key.
+
+    That is so if the source lacks a key column, or the target knows no key.
+
+    Raises:
+        SourceChanged: the file is not the one that was planned.
+
+    """
+    if not key_columns or not set(key_columns) <= set(source.columns):
+        return np.empty(0, dtype=np.uint64)
+    indexes = tuple(source.columns.index(name) for name in key_columns)
+    return keys.claims(read_span(source, span), source.format.delimiter, indexes, salt)
+
+
+class Uploads:
+    """Carries out the commands about chunks that are not batches yet."""
+
+    def __init__(self, desk: Desk, *, client: Client, offload: Offload, salt: bytes) -> None:
+        """Begin with no claims; ``salt`` is the subscription's."""
+        self._desk = desk
+        self._client = client
+        self._offload = offload
+        self._salt = salt
+        self._claims = ClaimStore(offload)
+
+    async def compute_claims(self, command: m.ComputeClaims) -> m.Fact:
+        """Find out with which chunks a chunk shares keys."""
+        driven, chunk, source = self._desk.find(command.chunk)
+
+        def compute() -> Fingerprints:
+            return claims_of(source, chunk.span, driven.job.key_columns, self._salt)
+
+        space = space_of(driven.job)
+        try:
+            conflicts = await self._claims.hold(
+                chunk.id,
+                (space.entity, space.key_field),
+                driven.directory / "claims" / f"{chunk.id}.npy",
+                under_way=chunk.phase is not Phase.READY,
+                compute=compute,
+            )
+        except SourceError as error:
+            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        return m.ClaimsComputed(chunk=chunk.id, conflicts=conflicts)
+
+    async def release_claims(self, command: m.ReleaseClaims) -> None:
+        """Forget the claims of a chunk."""
+        await self._claims.release(command.chunk)
+
+    async def submit(self, command: m.SubmitChunk) -> m.Fact:
+        """Send a chunk: the intent first, then the upload, then what became of it."""
+        driven, chunk, source = self._desk.find(command.chunk)
+        intent: ChunkValues = {
+            "phase": Phase.SUBMITTING,
+            "attempts": chunk.attempts + 1,
+            "submitted_ms": self._desk.clock.now_ms(),
+        }
+        waits: tuple[WaitCounted, ...] = ()
+        if command.waited_for is not None:
+            waits = (WaitCounted(job_id=driven.job.id, cause=command.waited_for, ms=command.waited_ms),)
+        chunk = await self._desk.update(driven, chunk, intent, *waits)
+        content = SpanContent(source, chunk.span)
+        filename = f"{driven.job.id}-row-{chunk.span.first_row}.{source.format}"
+        try:
+            with self._desk.calls.on_behalf_of(driven.job.id):
+                created = await self._client.create(driven.job.target, source.format, filename, content)
+        except MarketoError as error:
+            return await self._not_created(driven, chunk, source, error)
+        except SourceError as error:
+            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        accepted: ChunkValues = {
+            "phase": Phase.SUBMITTED,
+            "batch_id": created.batch_id,
+            "status": created.status,
+            "hold_until_ms": None,
+        }
+        told = events.ChunkSubmitted(
+            job_id=driven.job.id,
+            ts_ms=self._desk.clock.now_ms(),
+            chunk=chunk.id,
+            batch_id=created.batch_id,
+            rows=chunk.span.rows,
+            body_bytes=body_bytes(source, chunk.span),
+            attempt=chunk.attempts,
+        )
+        await self._desk.update(driven, chunk, accepted, Told(event=told))
+        return m.ChunkAccepted(chunk=chunk.id, batch_id=created.batch_id)
+
+    async def _not_created(self, driven: DrivenJob, chunk: Chunk, source: Source, error: MarketoError) -> m.Fact:
+        unsent: ChunkValues = {"phase": self._desk.known.chunk(chunk.id).unsent_phase}
+        cause = CAUSES.get(type(error))
+        if cause is not None:
+            fact = m.ChunkDeferred(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
+            told = events.ChunkDeferred(
+                job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, cause=cause, message=str(error)
+            )
+            await self._desk.update(driven, chunk, unsent, Told(event=told))
+            return fact
+        if isinstance(error, TooLarge):
+            size = body_bytes(source, chunk.span)
+            finding = Finding(
+                kind="upload_too_large", message=f"Marketo refuses uploads of {size} bytes; smaller ones are sent."
+            )
+            unsent["phase"] = Phase.READY
+            await self._desk.update(driven, chunk, unsent, FindingAdded(job_id=driven.job.id, finding=finding))
+            return m.ChunkTooLarge(chunk=chunk.id, body_bytes=size)
+        if isinstance(error, AccessDenied) and error.code != PARTITION_DENIED:
+            await self._desk.update(driven, chunk, unsent, *self._desk.found(driven, "access_denied", str(error)))
+            return m.AccessLost(chunk=chunk.id)
+        if isinstance(error, Refused):
+            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_REFUSED, str(error))
+        await self._lost(driven, chunk, str(error))  # DeliveryUnknown, or what else leaves the outcome open
+        return m.ChunkDeliveryLost(chunk=chunk.id)
+
+    async def note_lost(self, driven: DrivenJob, chunk: Chunk) -> None:
+        """Note that a chunk was being sent when the process before this one died."""
+        await self._lost(driven, chunk, "the process that sent it ended before the answer came")
+
+    async def _lost(self, driven: DrivenJob, chunk: Chunk, message: str) -> None:
+        hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
+        told = events.ChunkDeliveryUnknown(
+            job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, hold_until_ms=hold_until_ms
+        )
+        lost: ChunkValues = {"phase": Phase.UNKNOWN, "hold_until_ms": hold_until_ms, "message": message}
+        await self._desk.update(driven, chunk, lost, Told(event=told))
+
+    async def split(self, command: m.SplitChunk) -> m.Fact:
+        """Cut a chunk into parts that fit, or into halves."""
+        driven, chunk, source = self._desk.find(command.chunk)
+        try:
+            parts = await self._offload.run(_parts, source, chunk.span, command)
+        except SourceError as error:
+            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        cause = "batch_failed" if chunk.batch_failures else "too_large"
+        told = events.ChunkSplit(
+            job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, parts=len(parts), cause=cause
+        )
+        await self._desk.write(ChunkParted(chunk_id=chunk.id, parts=parts), Told(event=told))
+        chunks = await self._desk.journal.chunks(driven.job.id)
+        driven.chunks = {each.id: each for each in chunks}
+        children = [driven.seen(each) for each in chunks if each.parent == chunk.id]
+        return m.ChunkParted(chunk=chunk.id, parts=tuple(children))
+
+    async def refuse(self, command: m.RefuseChunk) -> m.Fact:
+        """Give a chunk up: each of its rows has failed, for the reason that Marketo gave for the whole."""
+        driven, chunk, source = self._desk.find(command.chunk)
+        reason = "Record too large for an upload"
+        if chunk.batch_failures:
+            reason = f"Batch failed: {chunk.message or '(no message)'}"
+        attribution = await self._offload.run(_attribute_whole, driven, chunk, source, reason)
+        values: ChunkValues = {
+            "phase": Phase.REFUSED,
+            "failed": chunk.span.rows,
+            "unmatched": attribution.failed_unmatched,
+            "message": reason,
+            "completed_ms": self._desk.clock.now_ms(),
+        }
+        told = events.ChunkRefused(
+            job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, message=reason
+        )
+        await self._desk.update(driven, chunk, values, Told(event=told))
+        return m.ChunkGivenUp(chunk=chunk.id)
+
+
+def _parts(source: Source, span: Span, command: m.SplitChunk) -> tuple[Span, ...]:
+    """Cut a span by size or by rows; a record that is too large even alone becomes a part of its own."""
+    whole = len(source.header) + span.end - span.start
+    cap = whole if command.body_bytes_max is None else part_bytes_max(command.body_bytes_max)
+    return replan(source, span, part_bytes_max=cap, rows_max=command.rows_max or span.rows)
+
+
+def _attribute_whole(driven: DrivenJob, chunk: Chunk, source: Source, reason: str) -> Attribution:
+    return attribute_whole(
+        data=span_data(source, chunk.span),
+        source=source,
+        span=chunk.span,
+        batch_id=chunk.batch_id,
+        reason=reason,
+        part=driven.part(chunk.id),
+    )

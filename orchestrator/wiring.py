@@ -1,0 +1,53 @@
+"""From settings, which people write, to the values that the rooms of this house take."""
+
+from __future__ import annotations
+
+from orchestrator import config
+from orchestrator.config import Settings, Subscription
+from orchestrator.marketo.client import Options
+from orchestrator.schedule.state import Limits
+
+
+def client_options(settings: Settings, subscription: Subscription) -> Options:
+    """Return what a client of a subscription needs to know."""
+    http = settings.http
+    limits = subscription.limits
+    return Options(
+        subscription=subscription.name,
+        rest_url=subscription.address,
+        identity_url=subscription.identity_url,
+        client_id=subscription.client_id,
+        client_secret=subscription.read_secret,
+        timeout_ms=_ms(http.timeout_seconds),
+        idle_ms=_ms(http.idle_seconds),
+        proxy=http.proxy,
+        ca_file=None if http.ca_file is None else str(http.ca_file),
+        trust_env=http.trust_env,
+        insecure=http.insecure,
+        calls_per_window=limits.calls_per_window,
+        window_ms=_ms(limits.window_seconds),
+        concurrent_calls=limits.concurrent_calls,
+    )
+
+
+def schedule_limits(settings: Settings, limits: config.Limits) -> Limits:
+    """Return what the schedule of a subscription keeps to."""
+    return Limits(
+        slots=limits.slots,
+        importers=limits.importers,
+        queue_depth=None if limits.queue_depth == "auto" else limits.queue_depth,
+        lookahead_chunks=settings.schedule.lookahead_chunks,
+        poll_min_ms=_ms(settings.polling.interval_seconds_min),
+        poll_max_ms=_ms(settings.polling.interval_seconds_max),
+        backoff_min_ms=_ms(settings.backoff.seconds_min),
+        backoff_max_ms=_ms(settings.backoff.seconds_max),
+        window_ms=_ms(limits.window_seconds),
+        give_up_ms=_ms(settings.backoff.give_up_seconds),
+        hold_min_ms=_ms(settings.unknown.hold_seconds_min),
+        http_timeout_ms=_ms(settings.http.timeout_seconds),
+        isolate_depth_max=settings.isolate.depth_max,
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
