@@ -1,0 +1,122 @@
+"""How a command ends: what happened, numbers that add up, where the reports are, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.console import Console
+from orchestrator.cli.words import number, printable, rows, table
+from orchestrator.model import ExitCode, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.report.summary import Summary
+
+REASONS_SHOWN_MAX = 5
+FINDINGS_SHOWN_MAX = 5
+
+_UNDER_WAY = "at Marketo or on the way; resume finds out"
+
+MEANINGS = {
+    ExitCode.OK: "every row was accepted",
+    ExitCode.INTERNAL: "this program failed; if the message above is no help, please report it",
+    ExitCode.USAGE: "wrong usage or settings; nothing was sent",
+    ExitCode.ROWS_FAILED: "finished; Marketo refused some rows, and failures.csv has each of them with its reason",
+    ExitCode.INPUT_REFUSED: "the input was refused before anything was sent",
+    ExitCode.INTERRUPTED: "stopped by something that passes; orchestrator resume goes on with what was begun",
+    ExitCode.DENIED: "Marketo refuses the credentials, or their user lacks a permission",
+    ExitCode.ROWS_UNKNOWN: "finished, except rows whose outcome Marketo does not tell",
+    ExitCode.THRESHOLD: "stopped by a limit that was set for this job",
+    ExitCode.REFUSED: "Marketo refused for good after some rows were sent; what it accepted is in the report",
+    ExitCode.SIGINT: "stopped on request; orchestrator resume goes on with what was begun",
+    ExitCode.SIGTERM: "stopped on request; orchestrator resume goes on with what was begun",
+}
+
+
+def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, flags: str) -> None:
+    """Say how one job ended; ``flags`` are those that the next command needs."""
+    style = {ExitCode.OK: "good", ExitCode.ROWS_FAILED: "warn"}.get(code, "bad")
+    console.say()
+    console.insist(_headline(summary), style)
+    for line in (*_numbers(summary), *_reasons(summary), *_findings(summary)):
+        console.say(line)
+    console.say()
+    console.say(f"Report: {out_dir / 'report.html'}")
+    console.say(f"        {_files(summary)}")
+    tell_code(console, code, summary.next + flags)
+
+
+def tell_code(console: Console, code: ExitCode, next_command: str | None = None) -> None:
+    """Say what the exit code means and what to do next."""
+    console.insist(f"Exit code {int(code)}: {MEANINGS[code]}.")
+    if next_command:
+        console.insist(f"Next: {next_command}")
+
+
+def _headline(summary: Summary) -> str:
+    counts = summary.rows
+    of = f"{number(counts.accepted)} of {rows(counts.in_source)} accepted"
+    name = f"Job {summary.job_id}" + (f" ({printable(summary.name)})" if summary.name else "")
+    match summary.state:
+        case JobState.COMPLETE:
+            return f"{name} is complete: {of}."
+        case JobState.CANCELLED:
+            return f"{name} is cancelled: {of}."
+        case JobState.FAILED:
+            return f"{name} was refused: nothing was sent."
+    return f"{name} is not finished: {of}."
+
+
+def _numbers(summary: Summary) -> list[str]:
+    counts = summary.rows
+    lines = [
+        ("rows in the sources" if len(summary.sources) > 1 else "rows in the source", counts.in_source, ""),
+        ("accepted", counts.accepted, f"{number(counts.warned)} with a warning" if counts.warned else ""),
+        ("failed", counts.failed, f"{number(counts.unmatched)} without a source row" if counts.unmatched else ""),
+        ("unsent", counts.unsent, ""),
+        ("unknown", counts.unknown, _UNDER_WAY if counts.unknown and summary.state == JobState.INCOMPLETE else ""),
+    ]
+    if counts.skipped.superseded:
+        lines.insert(1, ("skipped", counts.skipped.superseded, "a later row of the same key was sent"))
+    cells = [(f"  {name}", number(value), f"({note})" if note else "") for name, value, note in lines]
+    return ["", *table(cells, right=(1,))]
+
+
+def _reasons(summary: Summary) -> list[str]:
+    found = summary.reasons
+    if not found:
+        return []
+    cells = [
+        (f"  {one.id}", one.kind, number(one.rows), printable(one.reason), _example(one.example_row))
+        for one in found[:REASONS_SHOWN_MAX]
+    ]
+    more = len(found) - REASONS_SHOWN_MAX
+    return [
+        "",
+        "What Marketo said of rows:",
+        *table(cells, right=(2,)),
+        *([f"  and {more} more in the report"] if more > 0 else []),
+    ]
+
+
+def _example(row: int | None) -> str:
+    return f"(row {number(row)})" if row is not None else ""
+
+
+def _findings(summary: Summary) -> list[str]:
+    found = [one.message for one in summary.findings]
+    more = len(found) - FINDINGS_SHOWN_MAX
+    shown = [f"  - {printable(text)}" for text in found[:FINDINGS_SHOWN_MAX]]
+    return ["", "To know:", *shown, *([f"  and {more} more in the report"] if more > 0 else [])] if found else []
+
+
+def _files(summary: Summary) -> str:
+    counts = summary.rows
+    return f"failures.csv ({rows(counts.failed)}), warnings.csv ({rows(counts.warned)}) and summary.json are beside it"
+
+
+def explain_skipped(console: Console, skipped: Sequence[tuple[str, str]]) -> None:
+    """Say which jobs were left alone, and why."""
+    for job_id, why in skipped:
+        console.insist(f"Skipped {job_id}: {why}", "warn")

@@ -1,0 +1,197 @@
+"""What is known of a running job, and the words for it; no clock and no terminal in here.
+
+A view is fed with events and with counts from the journal, and turned into lines at a given moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.cli.words import duration, number, of_day, percent, plural, rows, size
+from orchestrator.events import (
+    BatchCompleted,
+    BatchFailed,
+    BatchStarted,
+    ChunkDeferred,
+    ChunkDeliveryUnknown,
+    ChunkRefused,
+    ChunkSubmitted,
+    Event,
+    JobPlanned,
+)
+from orchestrator.journal.values import Progress, Tally
+from orchestrator.model import Phase
+
+BAR_WIDTH = 30  # characters
+
+CAUSES = {
+    "queue_full": "Marketo's import queue is full",
+    "list_busy": "another import into the same list is under way",
+    "rate_limited": "too many API calls",
+    "concurrency_limited": "too many API calls at a time",
+    "quota_exhausted": "the daily API quota is used up",
+    "transient": "Marketo cannot be reached, or is unavailable for a moment",
+}
+
+
+@dataclass(slots=True)
+class _Batch:
+    batch_id: int
+    since_ms: int
+
+
+@dataclass(slots=True)
+class View:
+    """One job as it looks from outside."""
+
+    label: str
+    importers: int
+    progress: Progress | None = None
+    source_bytes: int = 0
+    planned: bool = False
+    _rows: dict[int, int] = field(default_factory=dict)  # of each batch
+    _importing: dict[int, _Batch] = field(default_factory=dict)
+    _waiting: dict[int, ChunkDeferred] = field(default_factory=dict)  # by chunk
+    _held: dict[int, int] = field(default_factory=dict)  # chunk -> until
+    _first: tuple[int, int] | None = None  # when counting began, and the rows done by then
+
+    def saw(self, event: Event) -> None:
+        """Take in what happened."""
+        match event:
+            case JobPlanned():
+                self.planned = True
+                self.source_bytes = event.source_bytes
+            case ChunkSubmitted():
+                self._rows[event.batch_id] = event.rows
+                self._waiting.pop(event.chunk, None)
+                self._held.pop(event.chunk, None)
+            case ChunkDeferred():
+                if event.chunk not in self._waiting or self._waiting[event.chunk].cause != event.cause:
+                    self._waiting[event.chunk] = event
+            case ChunkDeliveryUnknown():
+                self._held[event.chunk] = event.hold_until_ms
+            case ChunkRefused():
+                self._waiting.pop(event.chunk, None)
+            case BatchStarted():
+                self._importing[event.batch_id] = _Batch(event.batch_id, event.ts_ms)
+            case BatchCompleted() | BatchFailed():
+                self._importing.pop(event.batch_id, None)
+                self._rows.pop(event.batch_id, None)
+
+    def counted(self, progress: Progress, now_ms: int) -> None:
+        """Take in what the journal counts."""
+        self.progress = progress
+        if self._first is None:
+            self._first = (now_ms, _done(progress))
+
+    # --- words ----------------------------------------------------------------------------------------
+
+    def block(self, now_ms: int) -> list[str]:
+        """Describe the job in a few lines, for a display that is drawn again and again."""
+        progress = self.progress
+        if progress is None or not progress.total.rows:
+            return [f"{self.label}: reading the source ..."]
+        total, done = progress.total, _done(progress)
+        sent = _sent(progress)
+        filled = BAR_WIDTH * done // total.rows
+        bar = "#" * filled + "-" * (BAR_WIDTH - filled)
+        lines = [
+            f"{self.label}  [{bar}] {percent(done, total.rows)}  {self._forecast(now_ms)}",
+            f"  rows      {number(done)} of {number(total.rows)}{_outcomes(progress)}",
+            f"  uploaded  {size(sent.span_bytes)} of {size(total.span_bytes)}, "
+            f"{number(sent.chunks)} of {plural(total.chunks, 'chunk')}",
+            f"  batches   {number(_tally(progress, Phase.DONE).chunks)} finished, {progress.importing} importing, "
+            f"{progress.queued} queued",
+        ]
+        lines += self._importer_lines(progress.importing, now_ms)
+        lines += [f"  waiting   {text}" for text in self._waits(now_ms)]
+        return lines
+
+    def line(self, now_ms: int) -> str:
+        """Describe the job in one line, for a log."""
+        progress = self.progress
+        if progress is None or not progress.total.rows:
+            return f"{of_day(now_ms)} {self.label}: reading the source"
+        total, done = progress.total, _done(progress)
+        parts = [
+            f"{percent(done, total.rows)}, {number(done)} of {rows(total.rows)}{_outcomes(progress)}",
+            f"{size(_sent(progress).span_bytes)} of {size(total.span_bytes)} uploaded",
+            f"{number(_tally(progress, Phase.DONE).chunks)} of {plural(total.chunks, 'batch')} finished, "
+            f"{progress.importing} importing, {progress.queued} queued",
+            *(f"waiting: {text}" for text in self._waits(now_ms)),
+            self._forecast(now_ms),
+        ]
+        return f"{of_day(now_ms)} {self.label}: {'; '.join(part for part in parts if part)}"
+
+    def _importer_lines(self, importing: int, now_ms: int) -> list[str]:
+        """Say what each importer does.
+
+        A batch leaves when its result is fetched, a while after Marketo has finished it; as Marketo starts batches
+        in order, the latest ones are those it imports.
+        """
+        started = sorted(self._importing.values(), key=lambda batch: batch.batch_id)
+        running = started[max(0, len(started) - importing) :]
+        lines = []
+        for place in range(max(self.importers, len(running))):
+            text = "idle"
+            if place < len(running):
+                batch = running[place]
+                known = self._rows.get(batch.batch_id)
+                what = f"batch {batch.batch_id}" + (f", {rows(known)}" if known is not None else "")
+                text = f"{what}, for {duration((now_ms - batch.since_ms) / 1000)}"
+            lines.append(f"  importer {place + 1}  {text}")
+        return lines
+
+    def _waits(self, now_ms: int) -> list[str]:
+        texts: dict[str, str] = {}
+        for event in self._waiting.values():
+            cause = CAUSES.get(event.cause, event.cause.replace("_", " "))
+            texts.setdefault(cause, f"{cause}, since {of_day(event.ts_ms)}")
+        held = [until for until in self._held.values() if until > now_ms]
+        if held:
+            texts["held"] = (
+                f"the answer to {plural(len(held), 'upload')} was lost; sent again at {of_day(min(held))} at the earliest"
+            )
+        return list(texts.values())
+
+    def _forecast(self, now_ms: int) -> str:
+        if self.progress is None or self._first is None:
+            return ""
+        began_ms, before = self._first
+        gained = _done(self.progress) - before
+        left = self.progress.total.rows - _done(self.progress)
+        if left <= 0:
+            return "writing the report"
+        if gained <= 0 or now_ms <= began_ms:
+            return "forecast when the first batch is finished"
+        return f"about {duration(left * (now_ms - began_ms) / gained / 1000)} left"
+
+
+def _tally(progress: Progress, *phases: Phase) -> Tally:
+    found = [progress.phases[phase] for phase in phases if phase in progress.phases]
+    return Tally(
+        chunks=sum(one.chunks for one in found),
+        rows=sum(one.rows for one in found),
+        span_bytes=sum(one.span_bytes for one in found),
+    )
+
+
+def _done(progress: Progress) -> int:
+    return progress.accepted + progress.failed + progress.unknown
+
+
+def _sent(progress: Progress) -> Tally:
+    return _tally(progress, Phase.SUBMITTED, Phase.COLLECTING, Phase.DONE)
+
+
+def _outcomes(progress: Progress) -> str:
+    parts = [
+        f"{number(value)} {name}"
+        for name, value in (
+            ("failed", progress.failed),
+            ("with a warning", progress.warned),
+            ("unknown", progress.unknown),
+        )
+        if value
+    ]
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,207 @@
+"""What every command does around its own work: settings, logging, signals, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from orchestrator import log
+from orchestrator.app import Orchestrator
+from orchestrator.cli.common import Common, Output
+from orchestrator.cli.console import Console
+from orchestrator.cli.endings import tell_code
+from orchestrator.config import Settings, load
+from orchestrator.errors import (
+    AccessDenied,
+    ConfigError,
+    DailyQuotaExhausted,
+    InvalidRequest,
+    JournalError,
+    JournalVersionUnknown,
+    MarketoError,
+    NotDelivered,
+    OrchestratorError,
+    SourceError,
+    SubscriptionBusy,
+)
+from orchestrator.following import JobHandle
+from orchestrator.model import ExitCode
+
+# Faults of the connection that waiting does not cure; the rest are taken for passing ones.
+PERMANENT_FAULTS = ("unknown_host", "tls", "proxy")
+
+
+def read_settings(common: Common) -> Settings:
+    """Read the settings that a command was given, and set logging up as they say."""
+    flags = [("--journal", "journal.url", common.journal)] if common.journal else []
+    settings = load(common.config, common.set, os.environ, flags=flags)
+    configure_logging(common, settings)
+    return settings
+
+
+def configure_logging(output: Output, settings: Settings) -> None:
+    """Log as the settings say.
+
+    On a terminal the progress display tells what happens, so only warnings are logged there unless the settings
+    or ``--verbose`` ask for more.
+    """
+    console = Console(output)
+    level = settings.log.level
+    if output.verbose:
+        level = "debug"
+    elif output.quiet:
+        level = "error"
+    elif console.on_terminal and "level" not in settings.log.model_fields_set:
+        level = "warning"
+    log.configure(settings.log.format, level, color=console.color)
+
+
+def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> ExitCode:
+    """Run a command's asynchronous body; every error becomes words and an exit code."""
+    console = Console(output)
+
+    async def run() -> ExitCode:
+        return await body(console)
+
+    try:
+        return asyncio.run(run())
+    except BaseExceptionGroup as group:
+        return explain(console, _first(group))
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001  # told, not hidden
+        return explain(console, error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def explain(console: Console, error: BaseException) -> ExitCode:
+    """Say what went wrong, and return the exit code for it."""
+    code = exit_code_of(error)
+    if isinstance(error, OrchestratorError):
+        console.insist(f"Error: {log.redact_text(str(error))}", "bad")
+    elif code is ExitCode.INTERNAL:
+        console.insist(f"Error: unexpected {type(error).__name__}; --verbose shows where", "bad")
+        if console.verbose:
+            structlog.get_logger().error("command.failed", exc_info=error)
+    if console.json:
+        console.line({"event": "command.failed", "error": type(error).__name__, "exit_code": int(code)})
+    tell_code(console, code)
+    return code
+
+
+async def find_job(orchestrator: Orchestrator, job_id: str) -> JobHandle:
+    """Return the job with this id or beginning; ConfigError if there is none, or more than one."""
+    try:
+        return await orchestrator.job(job_id)
+    except JournalError as error:
+        if type(error) is JournalError:
+            raise ConfigError(str(error)) from None
+        raise  # the journal itself is not as it should be
+
+
+def same_flags(common: Common) -> str:
+    """Return the flags that a next command needs to find the same journal and subscription; empty or with a space."""
+    flags = [("--config", common.config), ("--journal", common.journal), ("--subscription", common.subscription)]
+    given = [text for flag, value in flags if value is not None for text in (flag, str(value))]
+    given += [text for value in common.set for text in ("--set", value)]
+    return f" {shlex.join(given)}" if given else ""
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code of a command that an error ends before its job has an outcome."""
+    match error:
+        case KeyboardInterrupt() | asyncio.CancelledError():
+            return ExitCode.SIGINT
+        case ConfigError() | JournalVersionUnknown():
+            return ExitCode.USAGE
+        case SourceError() | InvalidRequest():
+            return ExitCode.INPUT_REFUSED
+        case AccessDenied():
+            return ExitCode.DENIED
+        case DailyQuotaExhausted():
+            return ExitCode.THRESHOLD
+        case NotDelivered() if error.code in PERMANENT_FAULTS:
+            return ExitCode.USAGE
+        case MarketoError() | SubscriptionBusy():
+            return ExitCode.INTERRUPTED
+    return ExitCode.INTERNAL
+
+
+class Interruption:
+    """What SIGINT and SIGTERM ask of a command that sends.
+
+    The first one lets the upload under way finish, the second one does not, and a third one ends the process.
+    Before anything is sent, the first one stops and the second one ends the process.  Whatever happens, the
+    journal stays one that can be resumed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._orchestrator: Orchestrator | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._steps: list[Callable[[], None]] = []
+        self._received: signal.Signals | None = None
+
+    @property
+    def code(self) -> ExitCode | None:
+        """The exit code for the signal that came, if one came."""
+        if self._received is None:
+            return None
+        return ExitCode.SIGINT if self._received is signal.SIGINT else ExitCode.SIGTERM
+
+    async def over(self, body: Callable[[], Awaitable[ExitCode]]) -> ExitCode:
+        """Run a body; signals stop it step by step."""
+        self._task = asyncio.current_task()
+        self._steps = [self._cancel, self._end]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._take, number)
+        try:
+            return await body()
+        except asyncio.CancelledError:
+            if self.code is None:
+                raise
+            tell_code(self._console, self.code, "orchestrator resume")
+            return self.code
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def sending(self, orchestrator: Orchestrator) -> None:
+        """From now on there may be an upload under way."""
+        self._orchestrator = orchestrator
+        self._steps = [self._drain, self._abandon, self._end]
+
+    def _take(self, number: signal.Signals) -> None:
+        self._received = self._received or number
+        self._steps.pop(0)()
+
+    def _cancel(self) -> None:
+        self._console.insist("Stopping; nothing is sent.", "warn")
+        if self._task is not None:
+            self._task.cancel()
+
+    def _drain(self) -> None:
+        self._console.insist("Stopping: nothing more is sent, an upload under way is finished.", "warn")
+        self._console.insist("Once more stops at once.", "warn")
+        if self._orchestrator is not None and self._received is not None:
+            self._orchestrator.drain(self._received.name.lower())
+
+    def _abandon(self) -> None:
+        self._console.insist("Stopping at once: the outcome of an upload under way is left unknown.", "warn")
+        if self._orchestrator is not None:
+            self._orchestrator.abandon()
+
+    def _end(self) -> None:
+        sys.stderr.flush()
+        os._exit(self.code or ExitCode.INTERNAL)

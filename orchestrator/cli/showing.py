@@ -1,0 +1,223 @@
+"""``jobs``, ``status``, ``report`` and ``plan``: they read, and write nothing to Marketo."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orchestrator.app import Orchestrator
+from orchestrator.cli.common import Common
+from orchestrator.cli.console import Console
+from orchestrator.cli.session import execute, find_job, read_settings, same_flags
+from orchestrator.cli.words import duration, moment, number, percent, plural, rows, size, table
+from orchestrator.errors import ConfigError
+from orchestrator.following import JobStatus
+from orchestrator.forecast import Forecast
+from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Leads, Phase, Source, Target
+from orchestrator.report.ending import next_command
+from orchestrator.requests import ImportRequest
+
+BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
+
+_UNDER_WAY = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UNKNOWN)
+
+
+def show_jobs(common: Common) -> ExitCode:
+    """List all jobs."""
+
+    async def body(console: Console) -> ExitCode:
+        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
+            found = await orchestrator.jobs()
+        if console.json:
+            console.document([plain(job) for job in found])
+        elif not found:
+            console.say("The journal has no jobs yet.")
+        else:
+            header = ("JOB", "STATE", "EXIT", "CREATED", "TARGET", "HOST", "NAME")
+            for line in table([header, *map(_job_line, found)]):
+                console.data(line)
+        return ExitCode.OK
+
+    return execute(common, body)
+
+
+def _job_line(job: Job) -> tuple[str, ...]:
+    code = "-" if job.exit_code is None else str(job.exit_code)
+    return (job.id, job.state, code, moment(job.created_ms), target_words(job.target), job.host, job.name or "")
+
+
+def show_status(common: Common, job_id: str | None) -> ExitCode:
+    """Show one job; the latest one unless named."""
+
+    async def body(console: Console) -> ExitCode:
+        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
+            chosen = job_id
+            if chosen is None:
+                found = await orchestrator.jobs()
+                if not found:
+                    raise ConfigError("the journal has no jobs yet; orchestrator import FILE makes one")
+                chosen = found[-1].id
+            status = await (await find_job(orchestrator, chosen)).status()
+        if console.json:
+            console.document(plain(status))
+        else:
+            for line in status_lines(status, same_flags(common)):
+                console.data(line)
+        return ExitCode.OK
+
+    return execute(common, body)
+
+
+def status_lines(status: JobStatus, flags: str) -> list[str]:
+    """Describe one job."""
+    job, progress = status.job, status.progress
+    total = progress.total
+    done = progress.accepted + progress.failed + progress.unknown
+    lines = [
+        f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
+        f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
+        f"  times     created {moment(job.created_ms)}, finished {moment(job.finished_ms)}",
+        *(f"  source    {_source_words(source)}" for source in status.sources),
+        f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
+        f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
+        f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown",
+        f"  chunks    {_phase_words(status)}",
+        f"  calls     {_pairs(status.counters.api_calls) or 'none'}",
+    ]
+    lines += [
+        f"  waited    {cause.replace('_', ' ')}: {plural(wait.count, 'time')}, {duration(wait.ms / 1000)}"
+        for cause, wait in status.counters.waits.items()
+    ]
+    lines += [f"  finding   {finding.message}" for finding in status.findings]
+    lines += [f"  held      chunk {chunk.id} until {moment(chunk.hold_until_ms)}: its answer was lost"
+              for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
+    batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
+    if batches:
+        header = ("BATCH", "CHUNK", "ROWS", "STATUS", "ACCEPTED", "FAILED", "WARNED", "SUBMITTED", "TOOK")
+        shown = batches[-BATCHES_SHOWN_MAX:]
+        title = f"the latest {len(shown)} of {len(batches)} batches:" if len(shown) < len(batches) else "batches:"
+        lines += ["", title, *table([header, *map(_batch_line, shown)], right=(0, 1, 2, 4, 5, 6, 8))]
+    if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
+        lines += ["", f"Next: {next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))}{flags}"]
+    return lines
+
+
+def _source_words(source: Source) -> str:
+    blank = f", {plural(source.blank_lines, 'blank line')}" if source.blank_lines else ""
+    return f"{source.path}: {rows(source.rows)}{blank}, {size(source.identity.size_bytes)}, {source.format}"
+
+
+def _phase_words(status: JobStatus) -> str:
+    found = {phase: tally.chunks for phase, tally in status.progress.phases.items() if tally.chunks}
+    return _pairs({str(phase): count for phase, count in found.items()}) or "none"
+
+
+def _pairs(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number(count)} {name}" for name, count in counts.items() if count)
+
+
+def _batch_line(chunk: Chunk) -> tuple[str, ...]:
+    took = "-"
+    if chunk.submitted_ms is not None and chunk.completed_ms is not None:
+        took = duration((chunk.completed_ms - chunk.submitted_ms) / 1000)
+    return (
+        str(chunk.batch_id),
+        str(chunk.id),
+        number(chunk.span.rows),
+        str(chunk.status or "-"),
+        number(chunk.accepted),
+        number(chunk.failed),
+        number(chunk.warned),
+        moment(chunk.submitted_ms),
+        took,
+    )
+
+
+def write_report(common: Common, job_id: str, out: Path | None) -> ExitCode:
+    """Write the report of a job again."""
+
+    async def body(console: Console) -> ExitCode:
+        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
+            handle = await find_job(orchestrator, job_id)
+            summary = await handle.report(out)
+            directory = out.absolute() if out is not None else Path((await handle.status()).job.out_dir)
+        if console.json:
+            console.document(asdict(summary))
+        else:
+            for name in ("report.html", "failures.csv", "warnings.csv", "summary.json"):
+                console.data(str(directory / name))
+        return ExitCode.OK
+
+    return execute(common, body)
+
+
+def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: bool) -> ExitCode:
+    """Say what an import would take."""
+
+    async def body(console: Console) -> ExitCode:
+        settings = read_settings(common)
+        wanted = request()
+        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+            found = await orchestrator.plan(wanted, offline=offline)
+        if console.json:
+            console.document(plain(found))
+            return ExitCode.OK
+        for line in plan_lines(found):
+            console.data(line)
+        files = shlex.join(map(str, wanted.sources))
+        console.say(f"\nNothing was sent. Next: orchestrator import {files}{same_flags(common)}")
+        return ExitCode.OK
+
+    return execute(common, body)
+
+
+def plan_lines(found: Forecast) -> list[str]:
+    """Describe what an import would take."""
+    conflicts = found.conflicts
+    if not conflicts.examined:
+        waiting = "not looked for: keys are said to be unique"
+    elif not conflicts.chunks:
+        waiting = f"none of {plural(conflicts.examined, 'chunk')} shares a key with one shortly before it"
+    else:
+        waiting = (
+            f"{number(conflicts.chunks)} of {plural(conflicts.examined, 'chunk')} share keys with one shortly before "
+            "them, and wait until it is finished"
+        )
+    seconds = found.seconds
+    return [
+        *(_source_words(source) for source in found.sources),
+        f"  uploads        {plural(found.chunks, 'chunk')} of up to {rows(found.largest_chunk_rows)}; "
+        f"{rows(found.rows)}, {size(found.source_bytes)} in all",
+        f"  repeated keys  {waiting}",
+        f"  API calls      {number(found.calls_least)} to {number(found.calls_most)}, "
+        f"of {number(found.calls_per_day)} a day",
+        f"  beyond recall  up to {rows(found.rows_beyond_recall)} at any moment: Marketo cannot cancel imports",
+        f"  time           {duration(seconds.least)} to {duration(seconds.most)} ({seconds.basis})",
+        f"  planning       took {duration(seconds.planning)}",
+        *(f"  to know        {warning}" for warning in found.warnings),
+    ]
+
+
+def target_words(target: Target) -> str:
+    """Name a target as the flags do."""
+    match target:
+        case Leads():
+            return f"leads by {target.lookup_field}"
+        case CustomObjects():
+            return f"custom:{target.api_name}"
+    return f"members of program {target.program_id}"
+
+
+def plain(value: object) -> Any:
+    """Return a value of the library as JSON has it: dataclasses as objects, bytes left out."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items() if not isinstance(item, bytes)}
+    if isinstance(value, str | int | float) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    fields: Any = getattr(value, "__dataclass_fields__", {})
+    return {name: plain(getattr(value, name)) for name in fields if not isinstance(getattr(value, name), bytes)}

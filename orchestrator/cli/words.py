@@ -1,0 +1,79 @@
+"""Numbers, sizes and times as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+def number(value: int) -> str:
+    """Write a count: 1,234,567."""
+    return f"{value:,}"
+
+
+def rows(value: int) -> str:
+    """Write a count of rows: 1 row, 2,000 rows."""
+    return plural(value, "row")
+
+
+def plural(value: int, noun: str) -> str:
+    """Write a count with its noun; the plural ends in s."""
+    if noun.endswith("batch"):
+        return f"{number(value)} {noun}{'' if value == 1 else 'es'}"
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def size(value: int) -> str:
+    """Write a number of bytes in decimal units: 9.5 MB."""
+    amount = float(value)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{value} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with its two largest units: 2 h 5 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def moment(ms: int | None) -> str:
+    """Write a time in the local zone: 2026-03-01 14:05:09; a dash for none."""
+    if ms is None:
+        return "-"
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def of_day(ms: int) -> str:
+    """Write the time of day in the local zone: 14:05:09."""
+    return moment(ms)[11:]
+
+
+def percent(part: int, whole: int) -> str:
+    """Write a share in whole percent, rounded down: only all of it is 100%."""
+    return f"{100 * part // whole if whole else 100}%"
+
+
+def printable(text: str) -> str:
+    """Return the text without characters that would steer a terminal; file names may hold any."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+
+
+def table(lines: Sequence[Sequence[str]], *, right: tuple[int, ...] = ()) -> list[str]:
+    """Lay out columns, two spaces apart; those numbered in ``right`` are flush right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]

@@ -1,0 +1,199 @@
+"""The last words of a command: errors and their codes, numbers that add up, and what to do next."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator import errors
+from orchestrator.cli.common import Common, Output
+from orchestrator.cli.console import Console
+from orchestrator.cli.endings import MEANINGS, tell_end
+from orchestrator.cli.session import exit_code_of, explain, same_flags
+from orchestrator.model import ExitCode
+from orchestrator.report.summary import (
+    ChunksSummary,
+    FindingSummary,
+    ReasonSummary,
+    RowsSummary,
+    Skipped,
+    SubscriptionSummary,
+    Summary,
+)
+
+
+def summary(**changes) -> Summary:
+    values = {
+        "schema": "orchestrator.summary/1",
+        "job_id": "j1",
+        "name": "spring",
+        "labels": {},
+        "parent": None,
+        "state": "complete",
+        "exit_code": 3,
+        "exit_reasons": ("rows_failed",),
+        "target": {"object": "leads"},
+        "subscription": SubscriptionSummary(name="default", host="h", api_user="u", emulator=False),
+        "version": "1",
+        "sources": (),
+        "rows": RowsSummary(
+            in_source=1_000, skipped=Skipped(superseded=0), read=1_000, accepted=997, failed=3, warned=5, unsent=0,
+            unknown=0, unmatched=1,
+        ),
+        "chunks": ChunksSummary(total=1, done=1, unsent=0, unknown=0, refused=0),
+        "batches": (),
+        "findings": (),
+        "reasons": (),
+        "api_calls": {},
+        "waits": {},
+        "started_at": None,
+        "finished_at": None,
+        "next": "orchestrator status j1",
+    }  # fmt: skip
+    return Summary(**{**values, **changes})
+
+
+def told(capsys, what: Summary, code: ExitCode, *, quiet: bool = False) -> str:
+    tell_end(Console(Output(quiet=quiet)), what, Path("/out"), code, " --journal sqlite:////j.db")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_the_end_of_a_job(capsys):
+    reasons = (ReasonSummary(id="R1", kind="failure", reason="Invalid\x1b data", rows=3, example_row=17),)
+    findings = tuple(FindingSummary(kind="k", message=f"finding {number}", batch_id=None) for number in range(7))
+    text = told(capsys, summary(reasons=reasons, findings=findings), ExitCode.ROWS_FAILED)
+    assert text == (
+        "\n"
+        "Job j1 (spring) is complete: 997 of 1,000 rows accepted.\n"
+        "\n"
+        "  rows in the source  1,000\n"
+        "  accepted              997  (5 with a warning)\n"
+        "  failed                  3  (1 without a source row)\n"
+        "  unsent                  0\n"
+        "  unknown                 0\n"
+        "\n"
+        "What Marketo said of rows:\n"
+        "  R1  failure  3  Invalid? data  (row 17)\n"
+        "\n"
+        "To know:\n"
+        "  - finding 0\n  - finding 1\n  - finding 2\n  - finding 3\n  - finding 4\n"
+        "  and 2 more in the report\n"
+        "\n"
+        "Report: /out/report.html\n"
+        "        failures.csv (3 rows), warnings.csv (5 rows) and summary.json are beside it\n"
+        "Exit code 3: finished; Marketo refused some rows, and failures.csv has each of them with its reason.\n"
+        "Next: orchestrator status j1 --journal sqlite:////j.db\n"
+    )
+
+
+def test_a_quiet_end_still_says_how_it_ended(capsys):
+    assert told(capsys, summary(), ExitCode.ROWS_FAILED, quiet=True).splitlines() == [
+        "Job j1 (spring) is complete: 997 of 1,000 rows accepted.",
+        f"Exit code 3: {MEANINGS[ExitCode.ROWS_FAILED]}.",
+        "Next: orchestrator status j1 --journal sqlite:////j.db",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("incomplete", "is not finished: 997 of 1,000 rows accepted."),
+        ("cancelled", "is cancelled: 997 of 1,000 rows accepted."),
+        ("failed", "was refused: nothing was sent."),
+    ],
+)
+def test_other_ends(capsys, state, words):
+    assert f"Job j1 (spring) {words}\n" in told(capsys, summary(state=state), ExitCode.INTERRUPTED)
+
+
+def test_every_exit_code_has_a_meaning():
+    assert set(MEANINGS) == set(ExitCode)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError("x"), 2),
+        (errors.JournalVersionUnknown("x"), 2),
+        (errors.NotDelivered("x", code="unknown_host"), 2),
+        (errors.NotDelivered("x", code="tls"), 2),
+        (errors.HeaderError("x"), 4),
+        (errors.InvalidRequest("x", code="1013"), 4),
+        (errors.NotDelivered("x", code="refused"), 5),
+        (errors.Unavailable("x", code="611"), 5),
+        (errors.MalformedResponse("x"), 5),
+        (errors.SubscriptionBusy("x"), 5),
+        (errors.AccessDenied("x", code="603"), 6),
+        (errors.DailyQuotaExhausted("x", code="607"), 8),
+        (errors.JournalCorrupt("x"), 1),
+        (RuntimeError("x"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_errors_before_a_job_has_an_outcome(error, code):
+    assert exit_code_of(error) == code
+
+
+def test_an_error_is_told_with_its_code_and_without_secrets(capsys):
+    code = explain(Console(Output()), errors.ConfigError("client_secret=hush is wrong\nsecond line"))
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "Error: client_secret=[redacted] is wrong\nsecond line\n"
+        "Exit code 2: wrong usage or settings; nothing was sent.\n"
+    )
+
+
+def test_an_unexpected_error_shows_its_kind_and_never_its_text(capsys):
+    assert explain(Console(Output()), RuntimeError("alice@example.com")) == 1
+    assert "alice" not in capsys.readouterr().err
+
+
+def test_an_error_is_a_json_line_too(capsys):
+    explain(Console(Output(json=True)), errors.AccessDenied("x"))
+    assert capsys.readouterr().out == '{"event": "command.failed", "error": "AccessDenied", "exit_code": 6}\n'
+
+
+def test_next_commands_find_the_same_journal():
+    assert same_flags(Common()) == ""
+    common = Common(config=Path("my file.toml"), journal="sqlite:///j.db", subscription="eu", set=("a.b=1", "c.d=x y"))
+    assert same_flags(common) == (
+        " --config 'my file.toml' --journal sqlite:///j.db --subscription eu --set a.b=1 --set 'c.d=x y'"
+    )
+
+
+def test_a_reader_that_leaves_does_not_end_the_command(monkeypatch):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as broken:
+        monkeypatch.setattr(sys, "stdout", broken)
+        console = Console(Output(json=True))
+        for _ in range(3):
+            console.line({"event": "batch.completed"})
+        monkeypatch.setattr(sys, "stdout", io.StringIO())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colors_are_for_terminals_that_want_them(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def shown(output: Output, stream: io.StringIO) -> bool:
+        monkeypatch.setattr(sys, "stderr", stream)
+        Console(output).say("x", "bad")
+        return "\x1b" in stream.getvalue()
+
+    assert shown(Output(), Terminal())
+    assert not shown(Output(no_color=True), Terminal())
+    assert not shown(Output(), io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not shown(Output(), Terminal())

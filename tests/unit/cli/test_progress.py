@@ -1,0 +1,146 @@
+"""What a running job looks like at a given moment; no clock and no terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from orchestrator import events
+from orchestrator.cli.progress import View
+from orchestrator.journal.values import Progress, Tally
+from orchestrator.model import JobId, Phase
+
+JOB = JobId("j1")
+T0 = 1_767_225_600_000
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.progress.of_day", lambda ms: f"T+{(ms - T0) // 1000}")
+
+
+def at(seconds: float) -> int:
+    return T0 + int(seconds * 1000)
+
+
+def counted(*, ready: int, submitted: int, done: int, **outcomes: int) -> Progress:
+    """Chunks of 100 rows and 1,000 bytes."""
+    phases = {Phase.READY: ready, Phase.SUBMITTED: submitted, Phase.DONE: done}
+    return Progress(
+        phases={
+            phase: Tally(chunks=count, rows=100 * count, span_bytes=1000 * count) for phase, count in phases.items()
+        },
+        **outcomes,
+    )
+
+
+def submitted(chunk: int, batch: int, seconds: float) -> events.ChunkSubmitted:
+    return events.ChunkSubmitted(
+        job_id=JOB, ts_ms=at(seconds), chunk=chunk, batch_id=batch, rows=100, body_bytes=1200, attempt=1
+    )
+
+
+def started(chunk: int, batch: int, seconds: float) -> events.BatchStarted:
+    return events.BatchStarted(job_id=JOB, ts_ms=at(seconds), chunk=chunk, batch_id=batch)
+
+
+def completed(chunk: int, batch: int, seconds: float) -> events.BatchCompleted:
+    return events.BatchCompleted(
+        job_id=JOB, ts_ms=at(seconds), chunk=chunk, batch_id=batch, status="Complete", rows=100, accepted=100,
+        failed=0, warned=0, unknown=0,
+    )  # fmt: skip
+
+
+def deferred(chunk: int, cause: str, seconds: float) -> events.ChunkDeferred:
+    return events.ChunkDeferred(job_id=JOB, ts_ms=at(seconds), chunk=chunk, cause=cause, message="-")
+
+
+def test_a_history_from_planning_to_the_end():
+    view = View(label="j1", importers=2)
+    assert view.block(at(0)) == ["j1: reading the source ..."]
+    assert view.line(at(0)) == "T+0 j1: reading the source"
+
+    view.counted(counted(ready=4, submitted=0, done=0), at(1))
+    assert view.block(at(1)) == [
+        "j1  [------------------------------] 0%  forecast when the first batch is finished",
+        "  rows      0 of 400",
+        "  uploaded  0 bytes of 4.0 kB, 0 of 4 chunks",
+        "  batches   0 finished, 0 importing, 0 queued",
+        "  importer 1  idle",
+        "  importer 2  idle",
+    ]
+
+    for event in (submitted(1, 7, 2), submitted(2, 8, 3), started(1, 7, 4)):
+        view.saw(event)
+    view.counted(counted(ready=2, submitted=2, done=0, importing=1, queued=1), at(9))
+    assert view.block(at(9))[2:] == [
+        "  uploaded  2.0 kB of 4.0 kB, 2 of 4 chunks",
+        "  batches   0 finished, 1 importing, 1 queued",
+        "  importer 1  batch 7, 100 rows, for 5 s",
+        "  importer 2  idle",
+    ]
+
+    view.saw(completed(1, 7, 11))
+    view.saw(started(2, 8, 11))
+    view.counted(counted(ready=2, submitted=1, done=1, importing=1, accepted=98, failed=2, warned=3, unknown=0), at(11))
+    block = view.block(at(11))
+    assert block[0] == "j1  [#######-----------------------] 25%  about 30 s left"
+    assert block[1] == "  rows      100 of 400 (2 failed, 3 with a warning)"
+    assert block[4:] == ["  importer 1  batch 8, 100 rows, for 0 s", "  importer 2  idle"]
+    assert view.line(at(11)) == (
+        "T+11 j1: 25%, 100 of 400 rows (2 failed, 3 with a warning); 2.0 kB of 4.0 kB uploaded; "
+        "1 of 4 batches finished, 1 importing, 0 queued; about 30 s left"
+    )
+
+    view.counted(counted(ready=0, submitted=0, done=4, accepted=398, failed=2), at(50))
+    assert view.block(at(50))[0] == "j1  [##############################] 100%  writing the report"
+
+
+def test_a_batch_whose_result_is_being_fetched_holds_no_importer():
+    view = View(label="j1", importers=2)
+    for event in (submitted(1, 7, 0), submitted(2, 8, 0), started(1, 7, 0), started(2, 8, 5)):
+        view.saw(event)
+    view.counted(counted(ready=0, submitted=2, done=0, importing=1), at(9))
+    assert view.block(at(9))[4:] == ["  importer 1  batch 8, 100 rows, for 4 s", "  importer 2  idle"]
+
+
+def test_a_resumed_job_is_forecast_from_what_it_does_now():
+    view = View(label="j1", importers=2)
+    view.counted(counted(ready=2, submitted=0, done=8, accepted=800), at(1000))
+    assert view.block(at(1000))[0].endswith("80%  forecast when the first batch is finished")
+    view.counted(counted(ready=1, submitted=0, done=9, accepted=900), at(1010))
+    assert view.block(at(1010))[0].endswith("90%  about 10 s left")
+
+
+def waiting(view: View, seconds: float) -> list[str]:
+    return [line for line in view.block(at(seconds)) if line.startswith("  waiting")]
+
+
+def test_waits_are_told_with_their_cause_until_they_end():
+    view = View(label="j1", importers=2)
+    view.counted(counted(ready=4, submitted=0, done=0), at(0))
+    view.saw(deferred(1, "queue_full", 1))
+    view.saw(deferred(1, "queue_full", 9))
+    assert waiting(view, 10) == ["  waiting   Marketo's import queue is full, since T+1"]
+    assert "; waiting: Marketo's import queue is full, since T+1; " in view.line(at(10))
+    view.saw(deferred(1, "something_new", 12))
+    assert waiting(view, 12) == ["  waiting   something new, since T+12"]
+    view.saw(submitted(1, 7, 13))
+    assert waiting(view, 13) == []
+
+
+def test_a_lost_answer_is_told_with_its_deadline():
+    view = View(label="j1", importers=2)
+    view.counted(counted(ready=4, submitted=0, done=0), at(0))
+    view.saw(events.ChunkDeliveryUnknown(job_id=JOB, ts_ms=at(1), chunk=1, hold_until_ms=at(600)))
+    assert waiting(view, 2) == ["  waiting   the answer to 1 upload was lost; sent again at T+600 at the earliest"]
+    assert waiting(view, 601) == []
+
+
+def test_every_cause_the_scheduler_knows_has_words():
+    from orchestrator.cli.progress import CAUSES
+    from orchestrator.schedule.messages import Cause
+
+    assert set(CAUSES) == {str(cause) for cause in Cause}
+    assert all(re.search(r"\w", text) for text in CAUSES.values())
