@@ -128,6 +128,7 @@ class Orchestrator:
         """
         chosen = load(None, (), os.environ) if settings is None else settings
         ticking = SystemClock() if clock is None else clock
+        preflight.prepare_state_dir(chosen.state.dir.expanduser().absolute())
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
             self = cls(
@@ -190,7 +191,8 @@ class Orchestrator:
         return settings.subscription(self._subscription_name).limits
 
     def _drive(self) -> None:
-        assert self._client is not None and self._destination is not None  # connected
+        assert self._client is not None
+        assert self._destination is not None
         limits = self._limits()
         self._keeper.start(
             self._destination.host,

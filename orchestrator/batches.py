@@ -55,7 +55,7 @@ class Batches:
                 job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, batch_id=command.batch_id
             )
             await self._desk.update(driven, chunk, {"status": report.status}, Told(event=started))
-        return m.BatchPolled(chunk=chunk.id, status=report.status)
+        return m.BatchPolled(chunk=chunk.id, status=report.status, failed=report.failed)
 
     async def _batch_completed(self, driven: DrivenJob, chunk: Chunk, report: BatchReport) -> None:
         outcome = account(
@@ -135,16 +135,15 @@ class Batches:
             ResultKind.WARNINGS: directory / f"{chunk.id}.warnings",
         }
         wanted = {ResultKind.FAILURES: chunk.failed, ResultKind.WARNINGS: chunk.warned}
-        there: dict[ResultKind, Path] = {}
         self._fetches[chunk.id] += 1
         try:
-            with self._desk.calls.on_behalf_of(driven.job.id):
-                for kind, path in files.items():
-                    if wanted[kind] and await self._client.fetch(kind, driven.job.target, command.batch_id, path):
-                        there[kind] = path
+            there = {
+                kind: path
+                for kind, path in files.items()
+                if wanted[kind] and await self._fetch(driven, chunk, kind, path)
+            }
         except MarketoError as error:
-            if not isinstance(error, MalformedResponse) or self._fetches[chunk.id] < FETCHES_MAX:
-                return await self._call_failed(driven, chunk, error)
+            return await self._call_failed(driven, chunk, error)
         attribution = None
         if any(wanted.values()):
             attribution = await self._offload.run(_attribute, driven, chunk, source, there)
@@ -157,6 +156,22 @@ class Batches:
             for path in there.values():
                 path.unlink(missing_ok=True)
         return m.BatchCollected(chunk=chunk.id)
+
+    async def _fetch(self, driven: DrivenJob, chunk: Chunk, kind: ResultKind, path: Path) -> bool:
+        """Fetch a result file; False if there is none, or after several tries none that can be used.
+
+        Raises:
+            MarketoError: it is worth another try.
+
+        """
+        assert chunk.batch_id is not None  # a collected chunk is a batch
+        try:
+            with self._desk.calls.on_behalf_of(driven.job.id):
+                return await self._client.fetch(kind, driven.job.target, chunk.batch_id, path)
+        except (MalformedResponse, InvalidRequest):
+            if self._fetches[chunk.id] < FETCHES_MAX:
+                raise
+            return False
 
     async def _collected(self, driven: DrivenJob, chunk: Chunk, attribution: Attribution | None) -> None:
         findings = () if attribution is None else attribution.findings

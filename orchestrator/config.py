@@ -85,13 +85,15 @@ class Limits(_Table):
     window_seconds: Real = Field(20.0, ge=0.01, le=3600, description="length of that window")
     concurrent_calls: Whole = Field(5, ge=1, le=10, description="API calls under way at a time; Marketo allows 10")
     calls_per_day: Whole = Field(50_000, ge=1, le=1_000_000_000, description="the subscription's daily quota")
-    calls_reserved: Whole = Field(5_000, ge=0, le=1_000_000_000, description="part of that quota left to others")
+    calls_reserved: Whole = Field(
+        5_000, ge=0, le=1_000_000_000, description="part of that quota left to others; no effect yet"
+    )
 
 
 class Schedule(_Table):
     """In which order and how eagerly chunks are sent."""
 
-    slow_start: bool = Field(True, description="a job's second batch waits for the first one to complete")
+    slow_start: bool = Field(True, description="a job's second batch waits for the first one; no effect yet")
     lookahead_chunks: Whole = Field(16, ge=1, le=64, description="unsent chunks of a job that are candidates")
 
 
@@ -136,9 +138,9 @@ class Http(_Table):
 class Unknown(_Table):
     """What happens to a chunk that was sent and whose answer is lost."""
 
-    settle_seconds: Real = Field(30.0, ge=0, le=86_400, description="wait before looking for its batch")
+    settle_seconds: Real = Field(30.0, ge=0, le=86_400, description="wait before looking for its batch; no effect yet")
     hold_seconds_min: Real = Field(600.0, ge=0, le=_SECONDS_MAX, description="wait before it is sent again, at least")
-    probe_calls_max: Whole = Field(50, ge=0, le=1_000, description="API calls to look for its batch, at most")
+    probe_calls_max: Whole = Field(50, ge=0, le=1_000, description="API calls to look for its batch; no effect yet")
 
 
 class Isolate(_Table):
@@ -151,7 +153,7 @@ class Claims(_Table):
     """How long keys stay reserved."""
 
     paused_hold_seconds: Real = Field(
-        3600.0, ge=0, le=_SECONDS_MAX, description="after it, the unsent chunks of a paused job block no other job"
+        3600.0, ge=0, le=_SECONDS_MAX, description="how long a paused job blocks others; no effect yet"
     )
 
 
@@ -162,7 +164,7 @@ class State(_Table):
         default_factory=lambda: platformdirs.user_state_path(APP_NAME, appauthor=False),
         description="journal, spools, claims, result files and locks; mode 0700",
     )
-    keep_days: Whole = Field(30, ge=1, le=36_500, description="finished jobs are forgotten after it")
+    keep_days: Whole = Field(30, ge=1, le=36_500, description="finished jobs are forgotten after it; no effect yet")
 
 
 class JournalSettings(_Table):
@@ -319,13 +321,11 @@ class Settings(BaseSettings):
                 raise ConfigError(f"several subscriptions ({', '.join(names)}): choose one with --subscription NAME")
             name = names[0]
         if name not in self.subscriptions:
-            raise ConfigError(f"no subscription {name!r}; there {_are(names)}")
+            raise ConfigError(
+                f"no subscription {name!r}; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+            )
         found = self.subscriptions[name]
         return found.model_copy(update={"name": name, "limits": self._limits_of(found)})
-
-
-def _are(names: Sequence[str]) -> str:
-    return f"is {names[0]}" if len(names) == 1 else f"are {', '.join(names)}"
 
 
 def _check_limits(limits: Limits, *key: str) -> None:

@@ -117,6 +117,7 @@ class DrivenJob:
             batch_id=chunk.batch_id,
             submitted_ms=chunk.submitted_ms,
             hold_until_ms=chunk.hold_until_ms,
+            canary=chunk.canary,
         )
 
 

@@ -27,17 +27,19 @@ from orchestrator.journal.changes import FindingAdded, JobChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
-from orchestrator.model import Finding, Job, JobId, JobState, Phase
+from orchestrator.model import Finding, Job, JobId, JobState, Phase, Share
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory, report_job, summarise_job
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
+from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import FINAL, IN_FLIGHT, Limits
 from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
 CALLS_WRITTEN_EVERY_MS = 5_000  # counts of API calls that no other write carried
 
+ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
 
 
@@ -129,11 +131,11 @@ class Driver:
     # --- the loop ----------------------------------------------------------------------------------------
 
     async def _turn(self, tasks: anyio.abc.TaskGroup) -> None:
-        now_ms = self._clock.now_ms()
-        await self._look_for_jobs(now_ms)
         facts, self._facts = self._facts, []
         for fact in facts:
-            self._scheduler.apply(fact, now_ms)
+            self._scheduler.apply(fact, self._clock.now_ms())
+        await self._look_for_jobs(self._clock.now_ms())
+        now_ms = self._clock.now_ms()
         wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
         for command in self._scheduler.decide(now_ms):
             if isinstance(command, m.WaitUntil):
@@ -190,10 +192,14 @@ class Driver:
         if now_ms >= self._counted_ms + CALLS_WRITTEN_EVERY_MS:
             self._counted_ms = now_ms
             await self._desk.write()
-        for job in await self._journal.jobs(host=self._lease.host, states=(JobState.RUNNING, JobState.INCOMPLETE)):
+        for job in await self._journal.jobs(host=self._lease.host, states=ALIVE):
             sends = job.state is JobState.RUNNING and self._wanted(job.id)
             if sends and job.id not in self._sending:
                 await self._take_in(job, sends=True)
+            elif not sends and job.id in self._sending:
+                self._sending.discard(job.id)
+                self._scheduler.apply(m.JobUnwanted(job=job.id), now_ms)
+                self._log.info("job.unwanted", job_id=job.id)
             elif job.id not in self._seen:
                 await self._take_in(job, sends=False)
 
@@ -215,8 +221,14 @@ class Driver:
             self._desk.jobs[job.id] = driven
         driven.job = job
         chunks = tuple(driven.chunks.values())
+        failed_max = job.options.failed_max
         arrived = m.JobArrived(
-            job=job.id, space=space_of(job), chunks=tuple(driven.seen(chunk) for chunk in chunks), sends=sends
+            job=job.id,
+            space=space_of(job),
+            chunks=tuple(driven.seen(chunk) for chunk in chunks),
+            sends=sends,
+            failed_max=None if failed_max is None else Share.parse(failed_max),
+            stops_behind_canary=job.options.canary_asks,
         )
         self._scheduler.apply(arrived, self._clock.now_ms())
         for chunk in chunks:
@@ -229,11 +241,11 @@ class Driver:
         driven = self._desk.jobs[command.job]
         chunks = await self._journal.chunks(command.job)
         over = all(chunk.phase in FINAL for chunk in chunks)
-        job = replace(
-            driven.job,
-            state=JobState.COMPLETE if over else JobState.INCOMPLETE,
-            finished_ms=self._clock.now_ms(),
-        )
+        state = JobState.COMPLETE
+        if not over:
+            paused = Stop.THRESHOLD in command.stops or Stop.CANARY in command.stops
+            state = JobState.PAUSED if paused else JobState.INCOMPLETE
+        job = replace(driven.job, state=state, finished_ms=self._clock.now_ms())
         await self._desk.write()  # so that the report counts every call
         summary = await summarise_job(self._journal, self._offload, job, driven.directory, command.stops)
         findings: list[FindingAdded] = []

@@ -23,7 +23,7 @@ from orchestrator import events
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
-from orchestrator.errors import ConfigError, Fenced, SubscriptionBusy
+from orchestrator.errors import Fenced, SubscriptionBusy
 from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
@@ -73,7 +73,8 @@ class Keeper:
         """Let everybody know that this process waits for a job."""
         self._holds.setdefault(job_id, None)
         path = self._hold_path(job_id)
-        self._make_private(path.parent)
+        for directory in (path.parent.parent, path.parent):  # mkdir makes parents readable for everybody
+            directory.mkdir(mode=0o700, exist_ok=True)
         if self._holds[job_id] is None and lock.owner(path) is None:
             self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
 
@@ -89,19 +90,6 @@ class Keeper:
 
     def _hold_path(self, job_id: JobId) -> Path:
         return self._means.state_dir / "jobs" / job_id / "wanted.lock"
-
-    def _make_private(self, directory: Path) -> None:
-        """Make a directory within the state directory; each on the way is its owner's alone, which mkdir forgets."""
-        state_dir = self._means.state_dir
-        missing = [path for path in (directory, *directory.parents) if path.is_relative_to(state_dir)]
-        try:
-            for path in reversed(missing):
-                path.mkdir(mode=0o700, parents=path == state_dir, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"the state directory {state_dir} cannot be written to: {error.strerror or error}; "
-                "give another one with --set state.dir=DIR"
-            ) from error
 
     # --- driving -----------------------------------------------------------------------------------------
 

@@ -159,12 +159,45 @@ class RepeatedKeys(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """So many rows, or so many of a hundred; exactly one of the two."""
+
+    rows: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Read ``12`` or ``2.5%``; ValueError says what is allowed."""
+        number = text.strip()
+        try:
+            share = cls(percent=float(number[:-1])) if number.endswith("%") else cls(rows=int(number))
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a number of rows, like 100, nor a percentage, like 5%") from None
+        if not 0 <= (share.percent if share.percent is not None else 0) <= 100 or (share.rows or 0) < 0:
+            raise ValueError(f"{text!r} is below 0 or above 100%")
+        return share
+
+    def of(self, rows: int) -> int:
+        """Return how many of ``rows`` this allows."""
+        return self.rows if self.rows is not None else int(rows * (self.percent or 0) / 100)
+
+    def __str__(self) -> str:
+        return str(self.rows) if self.rows is not None else f"{self.percent:g}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """What the user asked of one job besides its sources and its target."""
 
     format: Format | None = None  # None: detect it
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
     check: bool = True  # compare the header with describe before anything is sent
+    allow_empty: bool = False  # a source without records is no error
+    rows_min: int = 0  # fewer rows in all sources together are an error
+    failed_accepted: str | None = None  # a `Share`: that many failed rows are a success
+    failed_max: str | None = None  # a `Share`: more failed rows pause the job
+    canary_rows: int = 0  # that many are sent first, and decide whether the others are
+    canary_asks: bool = False  # the job pauses behind them, whatever became of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +236,7 @@ class Chunk:
     phase: Phase = Phase.READY
     parent: ChunkId | None = None  # the chunk it was split from
     depth: int = 0  # how many splits it is away from the planner's chunk
+    canary: bool = False  # sent before all others, which wait for its outcome
     attempts: int = 0
     batch_failures: int = 0  # how often Marketo failed it as a whole
     batch_id: BatchId | None = None

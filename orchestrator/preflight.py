@@ -124,12 +124,18 @@ def _check_lookup_field(name: str, schema: Schema) -> None:
     ]
     if name in usable:
         return
-    advice = f"choose {', '.join(LOOKUP_FIELDS)}, or a custom field of type {' or '.join(LOOKUP_TYPES)}"
+    advice = f"choose {', '.join(LOOKUP_FIELDS)}, or a custom field of type {_either(LOOKUP_TYPES)}"
+    if name in OTHER_STANDARD_FIELDS and name in types:
+        raise SourceError(f"Marketo's import finds nobody by its own field {shown(name)}; {advice}.")
     if name in types:
-        raise SourceError(f"Marketo cannot find people by {shown(name)}, a field of type {types[name]}: {advice}.")
+        raise SourceError(f"Marketo's import finds nobody by {shown(name)}, a field of type {types[name]}; {advice}.")
     meant = similar(name, usable)
-    question = f" did you mean {shown(meant)}? Else" if meant else ""
-    raise SourceError(f"Marketo cannot find people by {shown(name)}, there is no such field:{question} {advice}.")
+    question = f" Did you mean {shown(meant)}?" if meant else ""
+    raise SourceError(f"Marketo has no lookup field {shown(name)}.{question} Else {advice}.")
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 async def _check_list(client: Client, list_id: int) -> None:
@@ -235,6 +241,22 @@ def check_headers(plans: Sequence[Plan], known: Known) -> None:
 
 
 # --- the report ----------------------------------------------------------------------------------------
+
+
+def prepare_state_dir(path: Path) -> None:
+    """Make the state directory, its owner's alone.
+
+    Raises:
+        ConfigError: it cannot be made.
+
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the state directory {path} cannot be made: {error.strerror or error}; "
+            "choose another one with --set state.dir=DIR"
+        ) from error
 
 
 def prepare_out_dir(path: Path) -> None:

@@ -139,15 +139,18 @@ class Uploads:
             return m.AccessLost(chunk=chunk.id)
         if isinstance(error, Refused):
             return await self._desk.stop_source(driven, chunk, Stop.SOURCE_REFUSED, str(error))
-        await self._lost(driven, chunk, str(error))  # DeliveryUnknown, or what else leaves the outcome open
+        # DeliveryUnknown, or what else leaves the outcome open
+        hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
+        await self._lost(driven, chunk, str(error), hold_until_ms)
         return m.ChunkDeliveryLost(chunk=chunk.id)
 
     async def note_lost(self, driven: DrivenJob, chunk: Chunk) -> None:
         """Note that a chunk was being sent when the process before this one died."""
-        await self._lost(driven, chunk, "the process that sent it ended before the answer came")
+        hold_until_ms = self._desk.known.chunk(chunk.id).hold_until_ms
+        message = "the process that sent it ended before the answer came"
+        await self._lost(driven, chunk, message, hold_until_ms or self._desk.clock.now_ms())
 
-    async def _lost(self, driven: DrivenJob, chunk: Chunk, message: str) -> None:
-        hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
+    async def _lost(self, driven: DrivenJob, chunk: Chunk, message: str, hold_until_ms: int) -> None:
         told = events.ChunkDeliveryUnknown(
             job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, hold_until_ms=hold_until_ms
         )

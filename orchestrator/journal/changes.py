@@ -58,6 +58,7 @@ class JobPlanned:
     sources: tuple[Source, ...]
     spans: tuple[Span, ...]
     key_columns: tuple[str, ...]
+    canaries: tuple[int, ...] = ()  # which of the spans are sent before all others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from orchestrator.model import (
     BatchId,
     BatchStatus,
     Chunk,
-    ChunkId,
     CustomObjects,
     FileIdentity,
     Finding,
@@ -133,12 +132,11 @@ _SPAN_COLUMNS = {
 }
 
 
-def pack_chunk(job_id: JobId, span: Span, *, parent: ChunkId | None, depth: int) -> dict[str, Any]:
-    """Return the row of a chunk that nothing has happened to yet; the database numbers it."""
-    row = {column: getattr(span, name) for name, column in _SPAN_COLUMNS.items()}
-    fresh = Chunk(id=ChunkId(0), job=job_id, span=span, parent=parent, depth=depth)
+def pack_chunk(fresh: Chunk) -> dict[str, Any]:
+    """Return the row of a chunk that nothing has happened to yet, without its id: the database numbers it."""
+    row = {column: getattr(fresh.span, name) for name, column in _SPAN_COLUMNS.items()}
     state = {name: getattr(fresh, name) for name in Chunk.__dataclass_fields__ if name not in ("id", "job", "span")}
-    return {**row, **state, "job_id": job_id}
+    return {**row, **state, "job_id": fresh.job}
 
 
 def unpack_span(row: Mapping[str, Any]) -> Span:

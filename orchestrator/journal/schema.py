@@ -128,6 +128,7 @@ chunks = Table(
     Column("phase", String, nullable=False),
     Column("parent", ForeignKey("chunks.id")),
     Column("depth", Integer, nullable=False),
+    Column("canary", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("batch_failures", Integer, nullable=False),
     Column("batch_id", BigInteger),

@@ -15,7 +15,7 @@ Changes are written in the order given; one that fails takes all others of its t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
@@ -39,7 +39,9 @@ from orchestrator.journal.changes import (
 )
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
 from orchestrator.journal.values import Lease
-from orchestrator.model import ChunkId, Job, JobId, JobState, Phase, Span
+from orchestrator.model import Chunk, ChunkId, Job, JobId, JobState, Phase, Span
+
+UNNUMBERED = ChunkId(0)  # of a chunk on its way to the database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,12 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
     if not change.sources or not change.spans:
         raise JournalError(f"job {job.id} has nothing to plan: no source or no chunk; nothing was written")
     writing.connection.execute(insert(sources), [codec.pack_source(job.id, source) for source in change.sources])
-    _insert_chunks(writing, job.id, change.spans, parent=None, depth=0)
+    canaries = set(change.canaries)
+    fresh = [
+        Chunk(id=UNNUMBERED, job=job.id, span=span, canary=number in canaries)
+        for number, span in enumerate(change.spans)
+    ]
+    _insert_chunks(writing, fresh)
     started_ms = writing.now_ms if job.started_ms is None else job.started_ms
     values = {"state": JobState.RUNNING, "key_columns": change.key_columns, "started_ms": started_ms}
     writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
@@ -204,11 +211,8 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
     _tell(writing.connection, planned)
 
 
-def _insert_chunks(
-    writing: _Writing, job_id: JobId, spans: Sequence[Span], *, parent: ChunkId | None, depth: int
-) -> None:
-    rows = [codec.pack_chunk(job_id, span, parent=parent, depth=depth) for span in spans]
-    writing.connection.execute(insert(chunks), rows)
+def _insert_chunks(writing: _Writing, fresh: Sequence[Chunk]) -> None:
+    writing.connection.execute(insert(chunks), [codec.pack_chunk(chunk) for chunk in fresh])
 
 
 def _change_job(writing: _Writing, change: JobChanged) -> None:
@@ -250,7 +254,10 @@ def _part(writing: _Writing, change: ChunkParted) -> None:
             f"the parts of chunk {chunk.id} are not all of it: rows would be lost or sent twice; nothing was written"
         )
     writing.connection.execute(update(chunks).where(chunks.c.id == chunk.id).values(phase=Phase.SPLIT))
-    _insert_chunks(writing, chunk.job, change.parts, parent=chunk.id, depth=chunk.depth + 1)
+    fresh = Chunk(
+        id=UNNUMBERED, job=chunk.job, span=chunk.span, parent=chunk.id, depth=chunk.depth + 1, canary=chunk.canary
+    )
+    _insert_chunks(writing, [replace(fresh, span=part) for part in change.parts])
 
 
 def _covers(whole: Span, parts: Sequence[Span]) -> bool:

@@ -21,6 +21,7 @@ from orchestrator.model import (
     Leads,
     Phase,
     ProgramMembers,
+    Share,
     Source,
     Target,
 )
@@ -201,12 +202,14 @@ def summarise(
         key=lambda chunk: (chunk.span.source, chunk.span.first_row),
     )
     rows = _count_rows(job, sources, leaves, superseded)
+    accepted = job.options.failed_accepted
     code, names = exit_code(
         state=job.state,
         failed=rows.failed,
         unknown=sum(chunk.unknown for chunk in leaves),
         unfinished=rows.unsent + sum(chunk.span.rows for chunk in leaves if chunk.phase in _UNDER_WAY),
         causes=job.exit_reasons if causes is None else causes,
+        failed_allowed=0 if accepted is None else Share.parse(accepted).of(rows.read),
     )
     return Summary(
         schema=SCHEMA,

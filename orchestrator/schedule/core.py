@@ -98,7 +98,7 @@ class Scheduler:
                 yield m.CollectBatch(chunk=chunk.id, batch_id=chunk.batch_id)
 
     def _window(self, job: TrackedJob) -> list[TrackedChunk]:
-        return job.ready[: self.limits.lookahead_chunks] if job.sending and not job.finishing else []
+        return job.queue[: self.limits.lookahead_chunks] if job.sending and not job.finishing else []
 
     def _claims(self) -> Iterator[m.Command]:
         """Have claims computed one chunk at a time: first of what is in flight, then of what comes next."""
@@ -129,14 +129,14 @@ class Scheduler:
                     yield self._isolate(chunk)
 
     def _fits(self, chunk: TrackedChunk) -> bool:
-        return not chunk.too_large and chunk.body_bytes <= self.known.body_bytes_max
+        return not chunk.too_large and chunk.body_bytes <= self.known.cap.bytes_max
 
     def _make_smaller(self, chunk: TrackedChunk) -> m.Command:
         chunk.begin()
         if chunk.rows == 1:
             return m.RefuseChunk(chunk=chunk.id)
-        if chunk.body_bytes > self.known.body_bytes_max:
-            return m.SplitChunk(chunk=chunk.id, body_bytes_max=self.known.body_bytes_max)
+        if chunk.body_bytes > self.known.cap.bytes_max:
+            return m.SplitChunk(chunk=chunk.id, body_bytes_max=self.known.cap.bytes_max)
         return m.SplitChunk(chunk=chunk.id, rows_max=-(-chunk.rows // 2))
 
     def _isolate(self, chunk: TrackedChunk) -> m.Command:

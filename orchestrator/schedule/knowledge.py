@@ -1,7 +1,7 @@
 """What is known about one subscription, and how each fact changes it.
 
-Facts about chunks go through the table `state.STEPS`: it says in which phase a chunk may meet which fact.  What
-else a fact means is in one method each.  Nothing here decides anything; that is `core`.
+Facts about chunks go through the table `state.STEPS`; what else a fact means is in one method each.  What is done
+next is decided in `core`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from random import Random
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
 from orchestrator.schedule import messages as m
+from orchestrator.schedule.cap import UploadCap
 from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.state import (
-    BODY_BYTES_FLOOR,
     FAILURES_BEFORE_SPLIT,
     FINAL,
-    LEARNED_CAP_LIFE_MS,
     STEPS,
     Limits,
     TrackedChunk,
     TrackedJob,
     make_chunk,
+    make_job,
 )
 from orchestrator.schedule.waits import Backoff, Gate, Patience
 
@@ -41,9 +41,7 @@ class Knowledge:
         self.limits = limits
         self.lane = Lane(limits, rng)
         self.doubt = Doubt(limits)
-        self.body_bytes_max = body_bytes_max
-        self._configured_body_bytes_max = body_bytes_max
-        self._learned_cap_at_ms: int | None = None
+        self.cap = UploadCap(body_bytes_max)
         self._rng = rng
         self.jobs: dict[JobId, TrackedJob] = {}
         self._chunks: dict[ChunkId, TrackedChunk] = {}
@@ -74,8 +72,7 @@ class Knowledge:
 
     def age(self, now_ms: int) -> None:
         """Let go of what time alone ends: a learned limit, patience, the slot of a chunk nobody will send."""
-        if self._learned_cap_at_ms is not None and now_ms - self._learned_cap_at_ms >= LEARNED_CAP_LIFE_MS:
-            self.body_bytes_max, self._learned_cap_at_ms = self._configured_body_bytes_max, None
+        self.cap.age(now_ms)
         if self.patience.ends_ms is not None and now_ms >= self.patience.ends_ms:
             self.patience.restore()  # jobs that come later have their own
             self._stop_sending(Stop.GAVE_UP)
@@ -95,6 +92,9 @@ class Knowledge:
         match fact:
             case m.JobArrived():
                 self._job_arrived(fact, now_ms)
+            case m.JobUnwanted():
+                if fact.job in self.jobs:  # else it ended meanwhile
+                    self.jobs[fact.job].sends = False
             case m.JobEnded():
                 self._job_ended(self.jobs.pop(fact.job), now_ms)
             case m.AccessLost():
@@ -131,7 +131,10 @@ class Knowledge:
             case m.BatchGone():
                 self.lane.slot_freed(now_ms)
                 self._retire(chunk)
-            case m.BatchCollected() | m.ChunkGivenUp():
+            case m.BatchCollected():
+                self._retire(chunk)
+            case m.ChunkGivenUp():
+                chunk.job.count(chunk.rows, failed=chunk.rows)
                 self._retire(chunk)
 
     def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
@@ -143,7 +146,7 @@ class Knowledge:
                 self._begin_sending(job)
             return
         backoff = Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
-        job = self.jobs[fact.job] = TrackedJob(id=fact.job, space=fact.space, sends=fact.sends, gate=Gate(backoff))
+        job = self.jobs[fact.job] = make_job(fact, Gate(backoff))
         finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
         job.completed = len(finished)
         for seen in fact.chunks:
@@ -162,6 +165,8 @@ class Knowledge:
         (job.ready if chunk.phase is Phase.READY else job.moving).append(chunk)
         chunk.interval_ms = self.limits.poll_min_ms
         chunk.failed_at_completion = job.completed
+        if seen.canary:
+            job.canaries.append(chunk)
         if chunk.phase is Phase.UNKNOWN and chunk.hold_until_ms is None:
             lost_ms = min(now_ms, chunk.submitted_ms + self.limits.http_timeout_ms)
             chunk.hold_until_ms = self.doubt.hold_until_ms(lost_ms)
@@ -174,6 +179,7 @@ class Knowledge:
         job.sends = True
         job.stops = [Stop.DENIED] if self.denied else []
         job.failed_in_a_row = 0
+        job.tally.restart()
         for chunk in job.moving:
             chunk.let_go = False
         if job.completed == 0:
@@ -200,11 +206,8 @@ class Knowledge:
         self.denied = True
         self._stop_sending(Stop.DENIED)
         if fact.chunk is not None:
-            chunk = self._chunks[fact.chunk]
-            chunk.end()
-            if chunk.phase is Phase.SUBMITTING:
-                self._unsubmit(chunk)
-                self.lane.freed()
+            self._chunks[fact.chunk].end()
+            self._take_back(self._chunks[fact.chunk])
 
     def _source_stopped(self, chunk: TrackedChunk, reason: Stop) -> None:
         if self.claiming == chunk.id:
@@ -218,9 +221,7 @@ class Knowledge:
         job.stop(reason)
         if chunk.source not in job.stopped_sources:
             job.stopped_sources.append(chunk.source)
-        if chunk.phase is Phase.SUBMITTING:
-            self._unsubmit(chunk)
-            self.lane.freed()
+        self._take_back(chunk)
         dropped = [c for c in job.ready if c.source == chunk.source and not c.at_work]
         job.ready = [c for c in job.ready if c.source != chunk.source or c.at_work]
         for unsent in dropped:
@@ -272,17 +273,17 @@ class Knowledge:
         self._back_to_ready(chunk)
         self.lane.freed()
         chunk.too_large = True
-        cap = max(BODY_BYTES_FLOOR, fact.body_bytes * 95 // 100)
-        if cap < self.body_bytes_max:
-            self.body_bytes_max, self._learned_cap_at_ms = cap, now_ms
+        self.cap.refused(fact.body_bytes, now_ms)
 
     def _chunk_parted(self, chunk: TrackedChunk, fact: m.ChunkParted, now_ms: int) -> None:
         job = chunk.job
-        self._retire(chunk)
         for seen in fact.parts:
             if seen.source not in job.stopped_sources:
                 part = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
                 job.enqueue(part)
+                if chunk in job.canaries:
+                    job.canaries.append(part)
+        self._retire(chunk)
 
     def _batch_polled(self, chunk: TrackedChunk, fact: m.BatchPolled, now_ms: int) -> None:
         chunk.end()
@@ -300,6 +301,7 @@ class Knowledge:
             chunk.due_ms = now_ms
             chunk.job.completed += 1
             chunk.job.failed_in_a_row = 0
+            chunk.job.count(chunk.rows, failed=fact.failed)
             self._batch_finished(chunk, now_ms)
             self._release(chunk)
         elif fact.status is BatchStatus.FAILED:
@@ -336,6 +338,11 @@ class Knowledge:
         self.patience.try_by(fact.cause, now_ms)
 
     # --- small steps -------------------------------------------------------------------------------------
+
+    def _take_back(self, chunk: TrackedChunk) -> None:
+        if chunk.phase is Phase.SUBMITTING:
+            self._unsubmit(chunk)
+            self.lane.freed()
 
     def _unsubmit(self, chunk: TrackedChunk) -> None:
         """Take back an upload that did not happen."""
@@ -383,6 +390,7 @@ class Knowledge:
 
     def _forget(self, chunk: TrackedChunk) -> None:
         self._release(chunk)
+        chunk.job.canary_through(chunk)
         chunk.forgotten = True
         if self.claiming != chunk.id:  # else its claims are still to come, and to be released then
             self._chunks.pop(chunk.id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase, Share
 
 
 class Cause(StrEnum):
@@ -27,6 +27,8 @@ class Stop(StrEnum):
     BATCHES_FAILED = "batches_failed"  # Marketo fails whole batches and completes none
     SOURCE_REFUSED = "source_refused"  # Marketo refuses every upload of one source
     SOURCE_CHANGED = "source_changed"  # a source is no longer the file that was planned
+    THRESHOLD = "threshold"  # more rows failed than the user allows
+    CANARY = "canary"  # the first rows are through, and a person wants to look at them
 
 
 # --- what the heart is told ----------------------------------------------------------------------------
@@ -72,6 +74,7 @@ class ChunkSeen:
     batch_id: BatchId | None = None
     submitted_ms: int | None = None
     hold_until_ms: int | None = None
+    canary: bool = False  # one of those that are sent before all others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,15 @@ class JobArrived:
     space: Space
     chunks: tuple[ChunkSeen, ...]
     sends: bool = True
+    failed_max: Share | None = None  # of the rows whose outcome is known; more stop the job
+    stops_behind_canary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUnwanted:
+    """Nobody waits for the job any more: what is under way is seen to its end, nothing more is sent."""
+
+    job: JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +172,7 @@ class BatchPolled:
 
     chunk: ChunkId
     status: BatchStatus | None
+    failed: int = 0  # rows, once it is complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +218,7 @@ ChunkFact = (
     | CallFailed
     | BatchCollected
 )
-Fact = JobArrived | SourceStopped | AccessLost | JobEnded | ChunkFact
+Fact = JobArrived | JobUnwanted | SourceStopped | AccessLost | JobEnded | ChunkFact
 
 
 # --- what the heart asks for ---------------------------------------------------------------------------

@@ -24,10 +24,9 @@ from orchestrator.schedule.messages import (
     Space,
     Stop,
 )
+from orchestrator.schedule.tally import Tally
 from orchestrator.schedule.waits import Gate
 
-BODY_BYTES_FLOOR = 1_000_000  # a learned upload limit never falls below this
-LEARNED_CAP_LIFE_MS = 24 * 3_600_000  # then the configured limit is tried again
 FAILURES_BEFORE_SPLIT = 2  # whole-batch failures of one chunk
 
 
@@ -151,10 +150,13 @@ class TrackedJob:
     space: Space
     sends: bool
     gate: Gate  # closed while its static list is busy
+    tally: Tally
     ready: list[TrackedChunk] = field(default_factory=list)
     moving: list[TrackedChunk] = field(default_factory=list)  # in flight or collecting, in order of submission
     stops: list[Stop] = field(default_factory=list)
     stopped_sources: list[int] = field(default_factory=list)
+    canaries: list[TrackedChunk] = field(default_factory=list)  # not through yet; until then no other is sent
+    stops_behind_canary: bool = False
     completed: int = 0
     failed_in_a_row: int = 0
     at_work: int = 0  # how many of its chunks are at work
@@ -165,6 +167,29 @@ class TrackedJob:
     def sending(self) -> bool:
         """Tell whether anything more of it may be submitted."""
         return self.sends and all(stop in SOURCE_STOPS for stop in self.stops)
+
+    @property
+    def queue(self) -> list[TrackedChunk]:
+        """Its unsent chunks in order, those alone that may be sent now."""
+        return [chunk for chunk in self.canaries if chunk.phase is Phase.READY] if self.canaries else self.ready
+
+    def canary_through(self, chunk: TrackedChunk) -> None:
+        """Note that a chunk is no longer one to wait for; behind the last one, decide whether to go on."""
+        if chunk not in self.canaries:
+            return
+        self.canaries.remove(chunk)
+        if self.canaries:
+            return
+        if self.tally.exceeded(canary=True):
+            self.stop(Stop.THRESHOLD)
+        elif self.stops_behind_canary and self.ready:
+            self.stop(Stop.CANARY)
+
+    def count(self, rows: int, *, failed: int) -> None:
+        """Count the outcome of rows, and stop if too many failed."""
+        self.tally.count(rows, failed)
+        if self.tally.exceeded():
+            self.stop(Stop.THRESHOLD)
 
     def stop(self, reason: Stop) -> None:
         """Remember why the job stops, each reason once."""
@@ -180,6 +205,18 @@ class TrackedJob:
         at = bisect_left(self.ready, chunk.key, key=lambda c: c.key)
         if at < len(self.ready) and self.ready[at] is chunk:
             del self.ready[at]
+
+
+def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
+    """Build the state of a job without chunks."""
+    return TrackedJob(
+        id=fact.job,
+        space=fact.space,
+        sends=fact.sends,
+        gate=gate,
+        tally=Tally(fact.failed_max),
+        stops_behind_canary=fact.stops_behind_canary,
+    )
 
 
 def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:

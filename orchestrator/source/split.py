@@ -20,7 +20,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -127,6 +127,20 @@ def replan(source: Source, span: Span, *, part_bytes_max: int, rows_max: int) ->
     cutter.feed(read_span(source, span))
     cutter.finish()
     return tuple(cutter.spans)
+
+
+def behead(source: Source, span: Span, *, rows: int) -> tuple[Span, ...]:
+    """Cut a span into its first ``rows`` rows and the others; one span if it has no more.
+
+    Raises `SourceChanged`.
+    """
+    if span.rows <= rows:
+        return (span,)
+    bytes_max = len(source.header) + span.end - span.start
+    head, *parts = replan(source, span, part_bytes_max=bytes_max, rows_max=rows)
+    rest = read_span(source, span)[parts[0].start - span.start : parts[-1].end - span.start]
+    tail = replace(parts[0], end=parts[-1].end, rows=sum(part.rows for part in parts), crc32=zlib.crc32(rest))
+    return head, tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

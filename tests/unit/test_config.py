@@ -407,3 +407,24 @@ def test_the_example_uncommented_is_valid():
     settings = load(toml(text), (), {})
     assert settings.limits == Limits()
     assert settings.subscription().limits.calls_per_day == 100_000
+
+
+def test_a_setting_that_nothing_reads_says_so_and_no_other():
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "orchestrator").rglob("*.py") if path.name != "config.py"
+    )
+    defaults = Settings()
+    described = {
+        f"{table}.{key}": info.description or ""
+        for table in Settings.model_fields
+        if table != "subscriptions"
+        for key, info in type(getattr(defaults, table)).model_fields.items()
+    }
+    unread = {name for name in described if not re.search(rf"\.{name.partition('.')[2]}\b", code)} - {"journal.url"}
+    assert unread == {name for name, text in described.items() if text.endswith("no effect yet")}
+    example = EXAMPLE.read_text(encoding="utf-8")
+    assert unread == {
+        f"{table}.{key}"
+        for table, _, part in (chunk.partition("]") for chunk in example.split("\n[")[1:])
+        for key in re.findall(r"\(no effect yet\)\n# (\w+) = ", part)
+    }

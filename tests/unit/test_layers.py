@@ -38,6 +38,7 @@ PURE = (
     "schedule",
     "marketo/wire.py",
     "marketo/answers.py",
+    "marketo/reads.py",
     "marketo/quota.py",
     "emulator/engine.py",
     "report/account.py",

@@ -19,9 +19,9 @@ from orchestrator.errors import (
     TooLarge,
     Unavailable,
 )
-from orchestrator.marketo import answers, wire
+from orchestrator.marketo import answers, reads, wire
 from orchestrator.marketo.answers import ResultBody
-from orchestrator.marketo.wire import BatchReport, Created, Field
+from orchestrator.marketo.wire import BatchReport, Created
 from orchestrator.model import BatchId, BatchStatus
 
 JSON = "application/json;charset=UTF-8"
@@ -184,7 +184,10 @@ def test_no_bytes_make_anything_but_the_named_outcomes(status, content_type, bod
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.just("3404"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["batchId", "code", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["batchId", "code", "id", "name", "fields", "relationships"]), inner)
+    ),
     max_leaves=8,
 )
 envelopes = st.dictionaries(
@@ -200,8 +203,13 @@ def test_no_envelope_however_odd_makes_a_parser_stumble(status, envelope):
         answers.parse_create,
         lambda *answer: answers.parse_status(*answer, batch_id=BATCH),
         answers.parse_token,
-        answers.parse_describe_leads,
-        answers.parse_usage,
+        reads.parse_describe_leads,
+        reads.parse_custom_objects,
+        lambda *answer: reads.parse_static_list(*answer, list_id=3404),
+        reads.parse_partitions,
+        lambda *answer: reads.parse_program(*answer, program_id=3404),
+        reads.parse_channels,
+        reads.parse_usage,
     ):
         try:
             parse(status, JSON, body)
@@ -411,67 +419,3 @@ def test_refused_credentials_say_where_to_look(status, body):
 def test_an_identity_service_in_trouble(status, body, kind):
     with pytest.raises(kind):
         answers.parse_token(status, JSON, body)
-
-
-# --- describe and usage ------------------------------------------------------------------------------
-
-
-def test_the_fields_of_leads():
-    body = (
-        b'{"requestId":"x#1","success":true,"result":[{"name":"API Lead","searchableFields":[["email"],["id"]],"fields":'
-        b'[{"name":"email","displayName":"Email Address","dataType":"email","length":255,"updateable":true,'
-        b'"crmManaged":false},{"name":"id","displayName":"Id","dataType":"integer","updateable":false,'
-        b'"crmManaged":false}]}]}'
-    )
-    schema = answers.parse_describe_leads(200, JSON, body)
-    assert schema == wire.Schema(
-        name="API Lead",
-        fields=(
-            Field(name="email", display_name="Email Address", data_type="email", length=255, updateable=True),
-            Field(name="id", display_name="Id", data_type="integer", length=None, updateable=False),
-        ),
-        dedupe_fields=(),
-        searchable_fields=(("email",), ("id",)),
-    )
-
-
-def test_the_fields_of_a_custom_object():
-    body = (
-        b'{"requestId":"46ff#15a686e66de","success":true,"result":[{"name":"car_c","displayName":"Car","idField":'
-        b'"marketoGUID","dedupeFields":["vin"],"searchableFields":[["vin"],["marketoGUID"]],"relationships":[{"field":'
-        b'"siebelId","type":"parent","relatedTo":{"name":"Lead","field":"siebelId"}}],"fields":[{"name":"vin",'
-        b'"displayName":"VIN","dataType":"string","length":255,"updateable":true},{"name":"createdAt","dataType":'
-        b'"datetime","displayName":"Created At","updateable":false}]}]}'
-    )
-    schema = answers.parse_describe_custom_object(200, JSON, body)
-    assert (schema.name, schema.dedupe_fields) == ("car_c", ("vin",))
-    assert [each.name for each in schema.fields] == ["vin", "createdAt"]
-    assert (
-        answers.parse_describe_custom_object(200, JSON, body.replace(b'"name":"car_c"', b'"apiName":"car_c"')) == schema
-    )
-
-
-def test_the_fields_of_members():
-    field = {"name": "registrationCode", "dataType": "string", "length": 100, "updateable": True}
-    result = {"name": "API Program Membership", "dedupeFields": ["leadId", "programId"], "fields": [field, {}, 7]}
-    schema = answers.parse_describe_members(200, JSON, ok(result))
-    assert schema.dedupe_fields == ("leadId", "programId")
-    assert [(each.name, each.display_name) for each in schema.fields] == [("registrationCode", "registrationCode")]
-
-
-@pytest.mark.parametrize("body", [ok(), ok({"name": "x"}), ok({"fields": []}), ok({"fields": "all"}), b"{}"])
-def test_a_description_without_fields_is_none(body):
-    with pytest.raises(MalformedResponse):
-        answers.parse_describe_leads(200, JSON, body)
-
-
-def test_the_usage_of_a_day():
-    body = (
-        b'{"requestId":"5f7f#17d7d8f2b6f","success":true,"result":[{"date":"2015-10-17","total":1120,"users":[{"userId":'
-        b'"some.body@yahoo.com","count":200}]}]}'
-    )
-    usage = answers.parse_usage(200, JSON, body)
-    assert usage == wire.Usage(date="2015-10-17", total=1120, users=(("some.body@yahoo.com", 200),))
-    assert answers.parse_usage(200, JSON, ok()).total == 0
-    with pytest.raises(MalformedResponse):
-        answers.parse_usage(200, JSON, ok({"date": "2015-10-17"}))

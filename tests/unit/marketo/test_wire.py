@@ -222,18 +222,3 @@ def test_the_table_holds_the_contracts_codes_and_no_others():
 def test_a_batch_that_marketo_forgot_is_told_from_other_refusals():
     assert all(wire.is_gone(InvalidRequest("", code=code)) for code in ("404", "610", "702", "1013"))
     assert not any(wire.is_gone(InvalidRequest("", code=code)) for code in ("1003", "606", None))
-
-
-def test_members_are_people_too():
-    def field(name, updateable):
-        return wire.Field(name=name, display_name=name, data_type="string", length=None, updateable=updateable)
-
-    leads = wire.Schema(name="Lead", fields=(field("email", True), field("id", False)), dedupe_fields=())
-    members = wire.Schema(
-        name="Membership",
-        fields=(field("email", False), field("code", True), field("id", True)),
-        dedupe_fields=("leadId", "programId"),
-    )
-    merged = wire.member_schema(members, leads)
-    assert {each.name: each.updateable for each in merged.fields} == {"email": True, "code": True, "id": True}
-    assert merged.dedupe_fields == ("email",)

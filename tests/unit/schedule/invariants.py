@@ -53,7 +53,7 @@ def check_busy(world: World) -> None:
 
 
 def is_free(world: World, entry: Entry, before: list[Entry], held: list[Entry]) -> bool:
-    if entry.seen.failures >= 2 or entry.seen.body_bytes > world.scheduler.known.body_bytes_max:
+    if entry.seen.failures >= 2 or entry.seen.body_bytes > world.scheduler.known.cap.bytes_max:
         return False
     if any(entry.job.space.excludes(other.job.space) for other in held):
         return False

@@ -72,7 +72,7 @@ class Story:
             "depth": None if lane.depth == known.limits.depth else lane.depth,
             "lane_opens": lane.gate.ready_ms if lane.gate.ready_ms > self.now_ms else None,
             "calls_open": known.calls_ready_ms if known.calls_ready_ms > self.now_ms else None,
-            "cap": None if known.body_bytes_max == CAP else known.body_bytes_max,
+            "cap": None if known.cap.bytes_max == CAP else known.cap.bytes_max,
             "claiming": known.claiming,
             "gives_up": known.patience.ends_ms,
             "held": [c.id for c in known.in_flight],

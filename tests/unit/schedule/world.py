@@ -421,7 +421,7 @@ class World:
         poisoned = any((entry.job.id, entry.seen.source, row) in self.plan.poison for row in entry.rows)
         small = self.plan.limits.isolate_depth_max <= entry.seen.depth or entry.seen.rows == 1
         too_large = entry.seen.body_bytes > min(self.plan.upload_bytes_max, self.plan.body_bytes_max)
-        too_large |= entry.seen.body_bytes > self.scheduler.known.body_bytes_max
+        too_large |= entry.seen.body_bytes > self.scheduler.known.cap.bytes_max
         check(small and (poisoned or too_large), "no-loss", f"chunk {chunk} refused without need")
         self._write(chunk, phase=Phase.REFUSED)
         self.tell(m.ChunkGivenUp(chunk=chunk))

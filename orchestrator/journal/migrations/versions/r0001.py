@@ -122,6 +122,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(), nullable=False),
         sa.Column("parent", _row_id, nullable=True),
         sa.Column("depth", sa.Integer(), nullable=False),
+        sa.Column("canary", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("batch_failures", sa.Integer(), nullable=False),
         sa.Column("batch_id", sa.BigInteger(), nullable=True),
