@@ -21,38 +21,32 @@ from typing import Self
 import aiohttp
 import anyio
 
-from orchestrator import config, preflight
+from orchestrator import preflight
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Settings, load
-from orchestrator.desk import CallCounts, part_bytes_max
+from orchestrator.connection import Connection
+from orchestrator.desk import CallCounts
 from orchestrator.errors import ConfigError, OrchestratorError, SourceError
 from orchestrator.following import UNFINISHED, JobHandle
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
-from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
+from orchestrator.intake import Intake
+from orchestrator.journal.changes import JobChanged, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
-from orchestrator.marketo import wire
-from orchestrator.marketo.client import Client
 from orchestrator.model import (
-    CustomObjects,
-    ExitCode,
-    Finding,
-    Format,
     Job,
     JobId,
-    JobOptions,
     JobState,
     RepeatedKeys,
-    Target,
 )
 from orchestrator.offload import Offload
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
-from orchestrator.source.split import Plan
-from orchestrator.wiring import client_options, schedule_limits
+from orchestrator.wiring import schedule_limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
+RESUMABLE = (*UNFINISHED, JobState.INCOMPLETE, JobState.PAUSED)
 RESUMED_UNASKED = frozenset({"gave_up", "unfinished", "sigint", "sigterm", "internal"})  # causes that pass
 
 
@@ -81,18 +75,19 @@ class Orchestrator:
     ) -> None:
         """Hold what `open` made; nothing is sent or taken yet."""
         self._settings = settings
-        self._subscription_name = subscription
         self._journal = journal
         self._offload = offload
         self._clock = clock
         self._rng = rng
-        self._session = session
-        self._stack = stack
         self._state_dir = settings.state.dir.expanduser().absolute()
         self._calls = CallCounts()
-        self._client: Client | None = None
-        self._destination: Destination | None = None
-        self._connecting = asyncio.Lock()
+        log = library_logger()
+        self._connection = Connection(
+            settings, subscription, clock=clock, rng=rng, calls=self._calls, session=session, stack=stack, log=log
+        )
+        self._intake = Intake(
+            journal=journal, offload=offload, clock=clock, calls=self._calls, connection=self._connection
+        )
         self._keeper = Keeper(
             Means(
                 journal=journal,
@@ -101,7 +96,7 @@ class Orchestrator:
                 rng=rng,
                 calls=self._calls,
                 state_dir=self._state_dir,
-                log=library_logger(),
+                log=log,
             )
         )
 
@@ -158,45 +153,14 @@ class Orchestrator:
             NotDelivered: the host cannot be reached.
 
         """
-        async with self._connecting:
-            if self._destination is None:
-                self._destination = await self._authenticate()
-        return self._destination
+        return await self._connection.destination()
 
-    async def _authenticate(self) -> Destination:
-        chosen = self._settings.subscription(self._subscription_name)
-        client = await self._stack.enter_async_context(
-            Client(
-                client_options(self._settings, chosen),
-                now_ms=self._clock.now_ms,
-                rng=self._rng,
-                session=self._session,
-                on_call=self._calls.count,
-            )
-        )
-        identity = await client.authenticate()
-        self._client = client
-        return Destination(
-            subscription=chosen.name,
-            host=wire.host_of(wire.normalise_rest_url(chosen.address)),
-            api_user=identity.api_user,
-            emulator=identity.emulator,
-        )
-
-    def _limits(self) -> config.Limits:
-        """Return the limits of the subscription; the general ones if none is configured."""
-        settings = self._settings
-        if not settings.subscriptions:
-            return settings.limits
-        return settings.subscription(self._subscription_name).limits
-
-    def _drive(self) -> None:
-        assert self._client is not None
-        assert self._destination is not None
-        limits = self._limits()
+    async def _drive(self) -> None:
+        limits = self._connection.limits()
+        self._keeper.changed()
         self._keeper.start(
-            self._destination.host,
-            self._client,
+            (await self.connect()).host,
+            await self._connection.client(),
             schedule_limits(self._settings, limits),
             body_bytes_max=limits.body_bytes_max,
         )
@@ -227,7 +191,8 @@ class Orchestrator:
             target=request.target,
             paths=tuple(given for given, _ in located),
             absolute_paths=tuple(absolute for _, absolute in located),
-            options=JobOptions(format=request.format, on_repeated_key=request.on_repeated_key, check=request.check),
+            labels=tuple(request.labels.items()),
+            options=request.options(),
             out_dir=str(out_dir),
             state=JobState.PLANNING,
             created_ms=self._clock.now_ms(),
@@ -236,13 +201,13 @@ class Orchestrator:
         self._calls.adopt(job.id)
         self._keeper.hold(job.id)
         try:
-            await self._plan_job(job)
+            await self._intake.plan_job(job)
         except OrchestratorError:
             self._keeper.let_go(job.id)
             if request.out_dir is None:
                 out_dir.rmdir()
             raise
-        self._drive()
+        await self._drive()
         return self.handle(job.id)
 
     async def plan(self, request: ImportRequest, *, offline: bool = False) -> Forecast:
@@ -259,26 +224,27 @@ class Orchestrator:
         started_ms = self._clock.now_ms()
         located = preflight.locate(request.sources)
         host = None if offline else (await self.connect()).host
-        plans, known = await self._prepare(
-            located, request.target, request.format, check=request.check, offline=offline
-        )
+        prepared = await self._intake.prepare(located, request.target, request.options(), offline=offline)
         planning_ms = self._clock.now_ms() - started_ms
-        limits = schedule_limits(self._settings, self._limits())
+        limits = schedule_limits(self._settings, self._connection.limits())
         conflicts = Conflicts(chunks=0, examined=0)
         if request.on_repeated_key is not RepeatedKeys.IGNORE:
             conflicts = await count_conflicts(
-                plans, key_columns=known.key_columns, lookahead_chunks=limits.lookahead_chunks, offload=self._offload
+                prepared.plans,
+                key_columns=prepared.known.key_columns,
+                lookahead_chunks=limits.lookahead_chunks,
+                offload=self._offload,
             )
         finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
         rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
         return forecast(
-            plans,
+            prepared.plans,
             conflicts=conflicts,
             speed=learned_speed(rows, limits.importers),
             depth=limits.depth,
-            calls_per_day=self._limits().calls_per_day,
+            calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=planning_ms,
-            skipped_checks=known.skipped,
+            skipped_checks=prepared.known.skipped,
         )
 
     def handle(self, job_id: JobId) -> JobHandle:
@@ -321,7 +287,7 @@ class Orchestrator:
                     f"job {job.id} writes to {job.host}, but subscription {destination.subscription} is "
                     f"{destination.host}; choose another with --subscription NAME"
                 )
-        jobs = named or await self._journal.jobs(host=destination.host, states=(*UNFINISHED, JobState.INCOMPLETE))
+        jobs = named or await self._journal.jobs(host=destination.host, states=RESUMABLE)
         going: list[JobHandle] = []
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
@@ -338,7 +304,7 @@ class Orchestrator:
             else:
                 skipped.append((job.id, why_not))
         if going:
-            self._drive()
+            await self._drive()
         return Resumed(jobs=tuple(going), skipped=tuple(skipped))
 
     def _why_not_resumed(self, job: Job, *, by_name: bool) -> str | None:
@@ -346,6 +312,8 @@ class Orchestrator:
             return f"it is {job.state}"
         if not by_name and self._keeper.wanted(job.id):
             return "another process works on it"
+        if not by_name and job.state is JobState.PAUSED:
+            return f"it is paused ({', '.join(job.exit_reasons)}); name it to go on"
         if not by_name and job.state is JobState.INCOMPLETE and not RESUMED_UNASKED & set(job.exit_reasons):
             return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
         return None
@@ -356,8 +324,8 @@ class Orchestrator:
         self._keeper.hold(job.id)
         try:
             if job.state is JobState.PLANNING:
-                await self._plan_job(job)
-            elif job.state is JobState.INCOMPLETE:
+                await self._intake.plan_job(job)
+            elif job.state in (JobState.INCOMPLETE, JobState.PAUSED):
                 going: JobValues = {
                     "state": JobState.RUNNING,
                     "finished_ms": None,
@@ -373,62 +341,6 @@ class Orchestrator:
         moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
         letters = "".join(self._rng.choice("abcdefghjkmnpqrstvwxyz23456789") for _ in range(4))
         return JobId(f"{moment:%Y%m%d-%H%M%S}-{letters}")
-
-    async def _plan_job(self, job: Job) -> None:
-        """Read the sources of a journalled job and write what they are cut into."""
-        located = tuple(zip(job.paths, job.absolute_paths, strict=True))
-        try:
-            with self._calls.on_behalf_of(job.id):
-                plans, known = await self._prepare(located, job.target, job.options.format, check=job.options.check)
-        except (SourceError, ConfigError) as error:
-            ended: JobValues = {
-                "state": JobState.FAILED,
-                "finished_ms": self._clock.now_ms(),
-                "exit_code": ExitCode.INPUT_REFUSED,
-                "exit_reasons": ("input_refused",),
-            }
-            finding = Finding(kind="input_refused", message=str(error))
-            await self._journal.write_unfenced(
-                [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)]
-            )
-            raise
-        odd = [Finding(kind="source_odd", message=warning) for each in plans for warning in each.warnings]
-        skipped = [Finding(kind="check_skipped", message=why) for why in known.skipped]
-        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*skipped, *odd)]
-        planned = JobPlanned(
-            job_id=job.id,
-            sources=tuple(each.source for each in plans),
-            spans=tuple(span for each in plans for span in each.spans),
-            key_columns=known.key_columns,
-        )
-        await self._journal.write_unfenced([planned, *found])
-        self._keeper.changed()
-
-    async def _prepare(
-        self,
-        located: Sequence[tuple[str, str]],
-        target: Target,
-        format: Format | None,
-        *,
-        check: bool,
-        offline: bool = False,
-    ) -> tuple[tuple[Plan, ...], preflight.Known]:
-        """Look at the target, read and check the sources; return their plans and what is known of the target."""
-        known = preflight.unasked(target)
-        if not offline and (check or isinstance(target, CustomObjects)):
-            await self.connect()
-            assert self._client is not None  # connected
-            known = await preflight.look_up(self._client, target, check=check)
-        limits = self._limits()
-        plans = await self._offload.run(
-            preflight.plan_all,
-            located,
-            format=format,
-            part_bytes_max=part_bytes_max(limits.body_bytes_max),
-            rows_max=limits.rows_per_chunk_max,
-        )
-        preflight.check_headers(plans, known)
-        return plans, known
 
     def drain(self, reason: str | None = None) -> None:
         """Send nothing more and finish the upload under way; everything can be resumed.

@@ -29,7 +29,7 @@ from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
 from orchestrator.model import Finding, Job, JobId, JobState, Phase, Share
 from orchestrator.offload import Offload
-from orchestrator.outcome import job_directory, report_job, summarise_job
+from orchestrator.outcome import gather, job_directory, report_job, summarise_job
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
@@ -247,10 +247,11 @@ class Driver:
             state = JobState.PAUSED if paused else JobState.INCOMPLETE
         job = replace(driven.job, state=state, finished_ms=self._clock.now_ms())
         await self._desk.write()  # so that the report counts every call
-        summary = await summarise_job(self._journal, self._offload, job, driven.directory, command.stops)
+        known = await gather(self._journal, job, driven.directory)
+        summary = await summarise_job(self._offload, known, command.stops)
         findings: list[FindingAdded] = []
         try:
-            await report_job(self._journal, self._offload, job, driven.directory, summary, Path(job.out_dir))
+            await report_job(self._offload, known, summary, Path(job.out_dir))
         except OrchestratorError as error:
             finding = Finding(kind="report_unwritten", message=str(error))
             findings.append(FindingAdded(job_id=job.id, finding=finding))

@@ -12,7 +12,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
 from orchestrator.offload import Offload
-from orchestrator.outcome import job_directory, report_job, summarise_job
+from orchestrator.outcome import Gathered, gather, job_directory, report_job, summarise_job
 from orchestrator.preflight import prepare_out_dir
 from orchestrator.report.summary import Summary
 
@@ -80,8 +80,11 @@ class JobHandle:
 
     async def summary(self) -> Summary:
         """Return what became of the job so far."""
+        return await summarise_job(self._offload, await self._gather())
+
+    async def _gather(self) -> Gathered:
         job = await self._journal.job(self.id)
-        return await summarise_job(self._journal, self._offload, job, job_directory(self._state_dir, job))
+        return await gather(self._journal, job, job_directory(self._state_dir, job))
 
     async def progress(self) -> Progress:
         """Return how far the job is."""
@@ -107,9 +110,9 @@ class JobHandle:
 
         """
         job = await self._journal.job(self.id)
-        directory = job_directory(self._state_dir, job)
         target = Path(job.out_dir) if out_dir is None else Path(out_dir).absolute()
         prepare_out_dir(target)
-        summary = await self.summary()
-        await report_job(self._journal, self._offload, job, directory, summary, target)
+        known = await self._gather()
+        summary = await summarise_job(self._offload, known)
+        await report_job(self._offload, known, summary, target)
         return summary

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestrator.journal.journal import Journal
-from orchestrator.model import Chunk, ChunkId, Job, Phase
+from orchestrator.journal.values import Counters
+from orchestrator.model import Chunk, ChunkId, Finding, Job, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.report.merge import ordered_parts, write_reports
 from orchestrator.report.part import read_reasons
@@ -32,9 +34,32 @@ def part_path(directory: Path, chunk: ChunkId) -> Path:
     return directory / "parts" / f"{chunk}.jsonl"
 
 
-async def summarise_job(
-    journal: Journal, offload: Offload, job: Job, directory: Path, causes: Sequence[str] | None = None
-) -> Summary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Everything that is known of a job at one moment."""
+
+    job: Job
+    sources: tuple[Source, ...]
+    chunks: tuple[Chunk, ...]
+    findings: tuple[Finding, ...]
+    counters: Counters
+    parts: Mapping[ChunkId, Path]
+
+
+async def gather(journal: Journal, job: Job, directory: Path) -> Gathered:
+    """Read everything about a job once, so that its summary and its report say the same."""
+    chunks = await journal.chunks(job.id)
+    return Gathered(
+        job=job,
+        sources=await journal.sources(job.id),
+        chunks=chunks,
+        findings=await journal.findings(job.id),
+        counters=await journal.counters(job.id),
+        parts=parts_of(directory, chunks),
+    )
+
+
+async def summarise_job(offload: Offload, known: Gathered, causes: Sequence[str] | None = None) -> Summary:
     """Return what became of a job so far.
 
     ``causes`` say why it stopped; None means those that the journal has.
@@ -43,37 +68,26 @@ async def summarise_job(
         JournalError: its rows do not add up, or a part of its report is gone.
 
     """
-    chunks = await journal.chunks(job.id)
-    counters = await journal.counters(job.id)
-    parts = ordered_parts(chunks, parts_of(directory, chunks))
     return summarise(
-        job=job,
-        sources=await journal.sources(job.id),
-        chunks=chunks,
-        findings=await journal.findings(job.id),
-        reasons=await offload.run(read_reasons, parts),
-        api_calls=counters.api_calls,
-        waits={cause: (wait.count, wait.ms) for cause, wait in counters.waits.items()},
+        job=known.job,
+        sources=known.sources,
+        chunks=known.chunks,
+        findings=known.findings,
+        reasons=await offload.run(read_reasons, ordered_parts(known.chunks, known.parts)),
+        api_calls=known.counters.api_calls,
+        waits={cause: (wait.count, wait.ms) for cause, wait in known.counters.waits.items()},
         version=version(DISTRIBUTION),
         causes=causes,
     )
 
 
-async def report_job(
-    journal: Journal, offload: Offload, job: Job, directory: Path, summary: Summary, out_dir: Path
-) -> None:
+async def report_job(offload: Offload, known: Gathered, summary: Summary, out_dir: Path) -> None:
     """Write the report of a job.
 
     Raises:
         OrchestratorError: a file cannot be written; the message names it.
 
     """
-    chunks = await journal.chunks(job.id)
     await offload.run(
-        write_reports,
-        out_dir,
-        sources=await journal.sources(job.id),
-        chunks=chunks,
-        parts=parts_of(directory, chunks),
-        summary=summary,
+        write_reports, out_dir, sources=known.sources, chunks=known.chunks, parts=known.parts, summary=summary
     )

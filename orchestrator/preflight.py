@@ -6,7 +6,9 @@ What the API user may not look at is not held against the import: the check is s
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,6 @@ from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDA
 from orchestrator.marketo.wire import MEMBER_KEY
 from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
-from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan, plan
 
 NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
@@ -191,16 +192,38 @@ def locate(paths: Sequence[str | os.PathLike[str]]) -> tuple[tuple[str, str], ..
         SourceError: one is not a file that can be read.
 
     """
-    given = [os.fspath(path) for path in paths]
+    given = [found for path in paths for found in _matching(os.fspath(path))]
     if not given:
         raise ConfigError("nothing to import: name at least one file")
-    for path in given:
-        inspect(path)
-    return tuple((path, str(Path(path).absolute())) for path in given)
+    absolute = [str(Path(path).absolute()) for path in given]
+    for path, whole in zip(given, absolute, strict=True):
+        if absolute.count(whole) > 1:
+            raise ConfigError(f"{path} is named more than once; its rows would be imported twice")
+    return tuple(zip(given, absolute, strict=True))
+
+
+def _matching(path: str) -> list[str]:
+    """Return the files that a pattern matches, numbers within names in the order of their values."""
+    if Path(path).exists() or not glob.has_magic(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True), key=_natural)  # noqa: PTH207  # may be absolute
+    if not found:
+        raise SourceError(f"no file matches {path}; check the pattern and the directory you are in")
+    return [each for each in found if not Path(each).is_dir()]
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Return a key by which ``part-10`` comes behind ``part-9``."""
+    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path)]
 
 
 def plan_all(
-    located: Sequence[tuple[str, str]], *, format: Format | None, part_bytes_max: int, rows_max: int
+    located: Sequence[tuple[str, str]],
+    *,
+    format: Format | None,
+    part_bytes_max: int,
+    rows_max: int,
+    allow_empty: bool = False,
 ) -> tuple[Plan, ...]:
     """Read every source once and cut it into chunks; busy as long as reading takes.
 
@@ -209,7 +232,15 @@ def plan_all(
 
     """
     return tuple(
-        plan(absolute, index=index, given=given, format=format, part_bytes_max=part_bytes_max, rows_max=rows_max)
+        plan(
+            absolute,
+            index=index,
+            given=given,
+            format=format,
+            part_bytes_max=part_bytes_max,
+            rows_max=rows_max,
+            allow_empty=allow_empty,
+        )
         for index, (given, absolute) in enumerate(located)
     )
 
@@ -238,6 +269,18 @@ def check_headers(plans: Sequence[Plan], known: Known) -> None:
             *([f"The headers of {more} more file(s) are wrong."] if more > 0 else []),
         ]
         raise HeaderError("\n".join(told))
+
+
+def check_rows(plans: Sequence[Plan], *, rows_min: int) -> None:
+    """Refuse sources that have suspiciously few rows together.
+
+    Raises:
+        SourceError: they have less than ``rows_min``.
+
+    """
+    rows = sum(plan.source.rows for plan in plans)
+    if rows < rows_min:
+        raise SourceError(f"there are only {rows:,} rows in all, at least {rows_min:,} are expected; nothing was sent")
 
 
 # --- the report ----------------------------------------------------------------------------------------

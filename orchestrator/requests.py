@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.model import Format, Leads, RepeatedKeys, Target
+from orchestrator.model import Format, JobOptions, Leads, RepeatedKeys, Share, Target
+
+FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +20,29 @@ class ImportRequest:
     format: Format | None = None  # None: detected
     name: str | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
-    check: bool = True  # compare headers with what Marketo says of the target
+    labels: Mapping[str, str] = field(default_factory=dict)  # for people and programs; they stand in the summary
+    check: bool = True  # compare target and headers with what Marketo says of them
+    allow_empty: bool = False  # a source without records is no error
+    rows_min: int = 0  # fewer rows in all sources together are an error
+    failed_accepted: Share | None = None  # that many failed rows are a success
+    failed_max: Share | None = FAILED_MAX  # more failed rows pause the job; None: however many fail
+    canary_rows: int = 0  # that many are sent first; only if not too many of them fail, the others are
+    canary_asks: bool = False  # the job pauses behind them, for a person to look, and is resumed by name
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
+
+    def options(self) -> JobOptions:
+        """Return what the job keeps of it in the journal."""
+        return JobOptions(
+            format=self.format,
+            on_repeated_key=self.on_repeated_key,
+            check=self.check,
+            allow_empty=self.allow_empty,
+            rows_min=self.rows_min,
+            failed_accepted=None if self.failed_accepted is None else str(self.failed_accepted),
+            failed_max=None if self.failed_max is None else str(self.failed_max),
+            canary_rows=self.canary_rows,
+            canary_asks=self.canary_asks,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

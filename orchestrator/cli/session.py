@@ -31,10 +31,8 @@ from orchestrator.errors import (
     SubscriptionBusy,
 )
 from orchestrator.following import JobHandle
+from orchestrator.marketo.transport import PERMANENT_FAULTS
 from orchestrator.model import ExitCode
-
-# Faults of the connection that waiting does not cure; the rest are taken for passing ones.
-PERMANENT_FAULTS = ("unknown_host", "tls", "proxy")
 
 
 def read_settings(common: Common) -> Settings:

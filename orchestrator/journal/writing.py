@@ -188,8 +188,8 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
         if known != change.sources:
             raise JournalError(f"job {job.id} is planned already, from other sources; nothing was written")
         return
-    if not change.sources or not change.spans:
-        raise JournalError(f"job {job.id} has nothing to plan: no source or no chunk; nothing was written")
+    if not change.sources:
+        raise JournalError(f"job {job.id} has no source to plan; nothing was written")
     writing.connection.execute(insert(sources), [codec.pack_source(job.id, source) for source in change.sources])
     canaries = set(change.canaries)
     fresh = [
@@ -212,7 +212,8 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
 
 
 def _insert_chunks(writing: _Writing, fresh: Sequence[Chunk]) -> None:
-    writing.connection.execute(insert(chunks), [codec.pack_chunk(chunk) for chunk in fresh])
+    if fresh:
+        writing.connection.execute(insert(chunks), [codec.pack_chunk(chunk) for chunk in fresh])
 
 
 def _change_job(writing: _Writing, change: JobChanged) -> None:

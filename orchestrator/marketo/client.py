@@ -219,7 +219,7 @@ class Client:
                     case answers.ResultBody.NONE:
                         return False
                     case answers.ResultBody.ENVELOPE:
-                        body = _without(await spool.head(answers.JSON_BYTES_MAX + 1), token)
+                        body = _without(await spool.head(answers.JSON_BYTES_MAX), token)
                         answers.refuse_result_file(what, answer.status, answer.content_type, body)
                     case answers.ResultBody.FILE:
                         pass

@@ -28,10 +28,13 @@ from orchestrator.marketo.wire import is_loopback
 USER_AGENT = "marketo-bulk-orchestrator"
 RESULT_FILE_BYTES_MAX = 256 * 1024 * 1024  # an upload of 250,000 rows with a long reason on each is a quarter of it
 
+# Faults of the connection, by their codes, that waiting does not cure; the others may pass.
+PERMANENT_FAULTS = ("unknown_host", "tls", "proxy")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back; ``body`` is cut one byte behind the limit on JSON answers."""
+    """What came back; ``body`` is not read beyond the limit on JSON answers."""
 
     status: int
     content_type: str
@@ -86,7 +89,7 @@ class Transport:
             try:
                 async for piece in response.content.iter_any():
                     body += piece
-                    if len(body) > answers.JSON_BYTES_MAX:
+                    if len(body) >= answers.JSON_BYTES_MAX:
                         break
             except (aiohttp.ClientError, OSError):
                 # What arrived may suffice: a status that speaks for itself, or the id of a batch.
@@ -96,7 +99,7 @@ class Transport:
                 status=response.status,
                 content_type=response.headers.get("Content-Type", ""),
                 headers=response.headers,
-                body=bytes(body[: answers.JSON_BYTES_MAX + 1]),
+                body=bytes(body),
             )
 
     async def download(self, what: str, url: str, *, headers: Mapping[str, str], spool: Spool) -> Answer:

@@ -194,8 +194,8 @@ def summarise(
 
     ``chunks`` are all chunks of the job, split ones too; ``waits`` has, per cause, how often and how many
     milliseconds; ``superseded`` counts rows that were left out for a later one of the same key; ``causes`` say
-    why the job stopped, in words of ``ending.REASONS``; None means those that the job already carries.  JournalError if a row is missing or
-    counted twice: the journal is damaged then, or this program is wrong.
+    why the job stopped, in words of ``ending.REASONS``; None means those that the job already carries.  JournalError
+    if a row is missing or counted twice: the journal is damaged then, or this program is wrong.
     """
     leaves = sorted(
         (chunk for chunk in chunks if chunk.phase is not Phase.SPLIT),
@@ -229,20 +229,8 @@ def summarise(
         rows=rows,
         chunks=_count_chunks(leaves),
         batches=tuple(_batch(chunk, chunk.batch_id) for chunk in leaves if chunk.batch_id is not None),
-        findings=tuple(
-            FindingSummary(kind=finding.kind, message=finding.message, batch_id=finding.batch_id)
-            for finding in findings
-        ),
-        reasons=tuple(
-            ReasonSummary(
-                id=f"R{number}",
-                kind=reason.kind.value,
-                reason=reason.text,
-                rows=reason.rows,
-                example_row=reason.example_row,
-            )
-            for number, reason in enumerate(reasons, 1)
-        ),
+        findings=tuple(map(_finding, findings)),
+        reasons=tuple(_reason(number, reason) for number, reason in enumerate(reasons, 1)),
         api_calls={kind: api_calls.get(kind, 0) for kind in _always(API_CALLS, api_calls)},
         waits={cause: _wait(*waits.get(cause, (0, 0))) for cause in _always(WAITS, waits)},
         started_at=iso(job.started_ms),
@@ -265,13 +253,15 @@ def _count_rows(job: Job, sources: Sequence[Source], leaves: Sequence[Chunk], su
     accepted = failed = warned = unsent = unknown = unmatched = 0
     for chunk in leaves:
         _check_chunk(job, chunk)
-        rest = chunk.span.rows - chunk.accepted - chunk.failed - chunk.unknown
+        if chunk.phase in _UNDER_WAY:  # also if its counts are known: its rows are not in the report yet
+            unknown += chunk.span.rows
+            continue
         accepted += chunk.accepted
         failed += chunk.failed
         warned += chunk.warned
         unmatched += chunk.unmatched
-        unknown += chunk.unknown + (rest if chunk.phase in _UNDER_WAY else 0)
-        unsent += 0 if chunk.phase in _UNDER_WAY else rest
+        unknown += chunk.unknown
+        unsent += chunk.span.rows - chunk.accepted - chunk.failed - chunk.unknown
     rows = RowsSummary(
         in_source=sum(source.rows for source in sources),
         skipped=Skipped(superseded=superseded),
@@ -338,6 +328,16 @@ def _batch(chunk: Chunk, batch_id: int) -> BatchSummary:
         submitted_at=iso(chunk.submitted_ms),
         completed_at=iso(chunk.completed_ms),
         polls=chunk.polls,
+    )
+
+
+def _finding(finding: Finding) -> FindingSummary:
+    return FindingSummary(kind=finding.kind, message=finding.message, batch_id=finding.batch_id)
+
+
+def _reason(number: int, reason: Reason) -> ReasonSummary:
+    return ReasonSummary(
+        id=f"R{number}", kind=reason.kind.value, reason=reason.text, rows=reason.rows, example_row=reason.example_row
     )
 
 

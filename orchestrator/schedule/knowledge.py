@@ -1,7 +1,6 @@
 """What is known about one subscription, and how each fact changes it.
 
-Facts about chunks go through the table `state.STEPS`; what else a fact means is in one method each.  What is done
-next is decided in `core`.
+Facts about chunks go through the table `state.STEPS`; what else a fact means is in one method each.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from orchestrator.schedule.state import (
     FAILURES_BEFORE_SPLIT,
     FINAL,
     STEPS,
+    ImpossibleFact,
     Limits,
     TrackedChunk,
     TrackedJob,
@@ -28,10 +28,6 @@ from orchestrator.schedule.waits import Backoff, Gate, Patience
 
 FAILURES_IN_A_ROW_MAX = 2  # whole batches failed before any completed: stop the job
 SILENCE_MAX_MS = 60_000  # after a longer one, finding a batch finished does not tell how long it took
-
-
-class ImpossibleFact(RuntimeError):
-    """The caller told something that cannot be true; a mistake of this program."""
 
 
 class Knowledge:

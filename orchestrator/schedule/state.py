@@ -30,6 +30,10 @@ from orchestrator.schedule.waits import Gate
 FAILURES_BEFORE_SPLIT = 2  # whole-batch failures of one chunk
 
 
+class ImpossibleFact(RuntimeError):
+    """The caller told something that cannot be true; a mistake of this program."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The numbers that a subscription's schedule keeps to; README explains each setting."""

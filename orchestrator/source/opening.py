@@ -21,8 +21,8 @@ from orchestrator.model import FileIdentity, Source, Span
 PIECE_BYTES = 262_144  # of an upload: few enough thread changes to be cheap, ten uploads still fit in 3 MB
 
 
-def inspect(path: str | os.PathLike[str], *, given: str | None = None) -> FileIdentity:
-    """Return the identity of a regular, readable file that is not empty.
+def inspect(path: str | os.PathLike[str], *, given: str | None = None, allow_empty: bool = False) -> FileIdentity:
+    """Return the identity of a regular, readable file that is not empty, unless that is allowed.
 
     ``given`` is the name to use in messages, if the user wrote another one.  Raises `SourceError`.
     """
@@ -44,7 +44,7 @@ def inspect(path: str | os.PathLike[str], *, given: str | None = None) -> FileId
         raise SourceError(f"{name}: this user may not read it. Change its permissions, or run as its owner.") from None
     except OSError as error:
         raise SourceError(f"{name}: it cannot be read: {error.strerror}. Check the path and the disk.") from error
-    if status.st_size == 0:
+    if status.st_size == 0 and not allow_empty:
         raise SourceError(f"{name}: the file is empty; there is nothing to import. Was it written completely?")
     return identity_of(status)
 

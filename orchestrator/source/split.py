@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 
 from orchestrator.errors import HeaderError, RecordTooLarge, SourceChanged, SourceError, UnterminatedQuote
-from orchestrator.model import Format, Source, Span
+from orchestrator.model import FileIdentity, Format, Source, Span
 from orchestrator.source import detect, masks
 from orchestrator.source.opening import identity_of, inspect, read_range, read_span
 
@@ -52,14 +52,18 @@ def plan(
     part_bytes_max: int,
     rows_max: int,
     block_bytes: int = BLOCK_BYTES,
+    allow_empty: bool = False,
 ) -> Plan:
     """Read a file once and cut it into spans of at most ``rows_max`` rows.
 
     ``part_bytes_max`` bounds header and records of one upload together; ``index`` and ``given`` are the
-    source's place in the job and its name as the user wrote it; ``format`` None means to detect it.
+    source's place in the job and its name as the user wrote it; ``format`` None means to detect it;
+    ``allow_empty`` takes a file without records for one with nothing to send.
     Raises the subclasses of `SourceError`, each naming the file, the line and what to do.
     """
-    identity = inspect(path, given=given)
+    identity = inspect(path, given=given, allow_empty=allow_empty)
+    if identity.size_bytes == 0:
+        return _empty(path, index=index, given=given, format=format, identity=identity)
     with Path(path).open("rb", buffering=0) as file:
         size = identity.size_bytes
         head = _read(file.fileno(), 0, min(size, detect.HEADER_BYTES_MAX), given)
@@ -91,7 +95,7 @@ def plan(
         cutter.finish()
         if identity_of(os.fstat(file.fileno())) != identity:
             raise _still_written(given)
-    if not cutter.spans:
+    if not cutter.spans and not allow_empty:
         raise SourceError(f"{given}: there is a header and no record below it; there is nothing to import.")
     source = Source(
         index=index,
@@ -107,6 +111,25 @@ def plan(
         blank_lines=beginning.blank_lines + cutter.blank_lines,
     )
     return Plan(source=source, spans=tuple(cutter.spans), warnings=cutter.warnings)
+
+
+def _empty(
+    path: str | os.PathLike[str], *, index: int, given: str, format: Format | None, identity: FileIdentity
+) -> Plan:
+    source = Source(
+        index=index,
+        path=given,
+        absolute=str(Path(path).absolute()),
+        identity=identity,
+        sha256=hashlib.sha256().hexdigest(),
+        encoding="utf-8",
+        format=format or Format.CSV,
+        header=b"",
+        columns=(),
+        rows=0,
+        blank_lines=0,
+    )
+    return Plan(source=source, spans=(), warnings=())
 
 
 def replan(source: Source, span: Span, *, part_bytes_max: int, rows_max: int) -> tuple[Span, ...]:

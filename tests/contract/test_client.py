@@ -327,6 +327,16 @@ def test_a_single_refusal_of_a_token_that_is_good_is_survived_at_once(code):
     asyncio.run(play())
 
 
+@scene(faults=({"on": "status", "every": 3, "do": "code", "code": "601"},))
+async def _refused_now_and_then(world: World) -> None:
+    created = await world.create()
+    for _ in range(9):
+        await world.client.status(Leads(), created.batch_id)
+
+
+test_a_good_token_that_is_refused_now_and_then_is_kept = _refused_now_and_then
+
+
 @scene(faults=({"on": "create", "do": "code", "code": "601"},))
 async def _refused_always(world: World) -> None:
     with pytest.raises(AccessDenied):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +41,7 @@ def assert_told(ended: Ended, code: int, *words: str) -> None:
 def test_a_wrong_secret(place: Place) -> None:
     ended = place.run("import", "leads.csv", env={"MARKETO_CLIENT_SECRET": "of-another-service-0123456789"})
 
-    assert_told(ended, 6, "client secret", "LaunchPoint")
+    assert_told(ended, 6, "client id and secret", "LaunchPoint")
     assert "of-another-service" not in ended.err
     assert not [path for path in place.directory.iterdir() if path.name not in ("leads.csv", "state")]
 
@@ -163,18 +162,18 @@ def test_a_directory_in_place_of_a_file(place: Place) -> None:
     ("content", "words"),
     [
         (b"", ("empty",)),
-        (b"email,firstName\n", ("no records",)),
-        (b"email,firstName\n\n\r\n", ("no records",)),
+        (b"email,firstName\n", ("no record below",)),
+        (b"email,firstName\n\n\r\n", ("no record below",)),
         (GOOD.encode() + b'grace@mistakes.example,"Grace\nHopper,1\nmore,2\n', ("line 3", "quot")),
         (GOOD.encode("utf-16"), ("UTF-16", "UTF-8")),
         (GOOD.replace("Ada", "Adé").encode("latin-1"), ("line 2", "UTF-8")),
         (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00\xff\xfe\x00", ("UTF-8",)),
         (GOOD.replace("firstName", "firstname").encode(), ("firstname", "firstName")),
         (GOOD.replace("firstName", "First Name").encode(), ("First Name", "firstName")),
-        (GOOD.replace("firstName", "email").encode(), ("email", "twice")),
+        (GOOD.replace("firstName", "email").encode(), ("email", "2 columns")),
         (GOOD.replace("firstName", "updatedAt").encode(), ("updatedAt",)),
-        (b"firstName,lastName\nAda,Lovelace\n", ("email", "--lookup-field")),
-        (GOOD.encode() + b"big@mistakes.example," + b"x" * 5_000 + b"\n", ("line 3", "4,000")),
+        (b"firstName,lastName\nAda,Lovelace\n", ("no column 'email'",)),
+        (GOOD.encode() + b"big@mistakes.example," + b"x" * 5_000 + b"\n", ("line 3", "5,022 bytes", "3,472")),
     ],
     ids=[
         "empty", "header-only", "blank-lines-only", "open-quote", "utf-16", "latin-1", "excel", "other-case", "display-name",
@@ -188,13 +187,6 @@ def test_files_that_cannot_be_imported(place: Place, content: bytes, words: tupl
     assert "mistakes.example" not in ended.err  # no row is shown
 
 
-def test_a_file_of_somebody_else(place: Place) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
-    place.write("locked.csv", GOOD).chmod(0)
-    assert_told(place.run("import", "locked.csv"), 4, "locked.csv", "permission")
-
-
 # --- where to write ------------------------------------------------------------------------------------------
 
 
@@ -206,8 +198,7 @@ def test_a_report_that_could_not_be_written_is_noticed_first(place: Place, out: 
 @pytest.mark.parametrize("state", ["leads.csv/state", "/proc/state"])
 def test_a_state_directory_that_cannot_be_made(place: Place, state: str) -> None:
     ended = place.run("import", "leads.csv", env={"ORCHESTRATOR_STATE__DIR": state})
-    assert ended.code in (1, 2)
-    assert_told(ended, ended.code, state, "state.dir")
+    assert_told(ended, 2, state, "state.dir")
 
 
 def test_a_state_directory_that_cannot_be_made_beside_a_journal_that_can(place: Place) -> None:

@@ -114,3 +114,29 @@ def test_a_job_that_is_named_is_followed_and_taken_over(place: Place, mark: str)
 
     leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+def test_when_the_following_one_ends_the_driving_one_sends_no_more_of_its_rows(
+    place: Place, mark: str, how: signal.Signals
+) -> None:
+    first = leads.write(place.directory / "first.csv", leads.people(mark, 600))
+    second = leads.write(place.directory / "second.csv", leads.people(mark, 300, first=1000))
+    place.marketo.add(HELD)
+    with place.start("import", "first.csv", "--out", "first", "--json") as driving:
+        driving.see("chunk.submitted", 4)
+        with place.start("import", "second.csv", "--out", "second", "--json") as following:
+            (planned,) = following.see("job.planned")
+            driving.read(planned["job_id"])  # it has taken the job in
+            following.signal(how)
+            code = following.process.wait(60)
+        driving.read("job.unwanted")
+        place.marketo.finish()
+        ended = driving.end()
+
+    assert code == (-signal.SIGKILL if how is signal.SIGKILL else 130)
+    leads.assert_complete(ended, place.directory / "first", first)
+    assert place.marketo.batches(planned["job_id"]) == []
+
+    leads.assert_complete(place.run("resume"), place.directory / "second", second)
+    leads.assert_delivered(place.marketo, mark, [*first, *second])

@@ -21,9 +21,9 @@ FLOORS = (
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
     {"claims", "outcome", "preflight", "wiring", "desk", "emulator"},
-    {"uploads", "batches", "following", "forecast"},
-    {"driver"},
-    {"keeping"},
+    {"uploads", "batches", "following", "connection"},
+    {"driver", "canary", "forecast"},
+    {"keeping", "intake"},
     {"app"},
     {"service", "cli"},
     {"__init__", "__main__"},

@@ -164,19 +164,6 @@ def test_an_answer_that_never_comes_leaves_it_open():
     assert outcome.code == "timeout"
 
 
-def test_a_call_that_takes_too_long_all_in_all_is_ended():
-    async def dripping(call: Call) -> None:
-        await call.read()
-        call.writer.write(b"HTTP/1.1 200 OK\r\n")
-        while True:
-            call.writer.write(b"X: y\r\n")
-            await call.writer.drain()
-            await asyncio.sleep(0.01)
-
-    outcome = create(Peer(dripping), timeout_ms=1_500)
-    assert type(outcome) is DeliveryUnknown
-
-
 # --- before the last piece ---------------------------------------------------------------------------
 
 

@@ -17,12 +17,13 @@ from orchestrator.errors import (
     NotDelivered,
     OrchestratorError,
     RateLimited,
+    TooLarge,
     Unavailable,
 )
 from orchestrator.marketo import answers, transport, wire
 from orchestrator.marketo.client import Client, Identity
 from orchestrator.marketo.wire import BatchReport, ResultKind
-from orchestrator.model import BatchId, BatchStatus, CustomObjects, Leads, ProgramMembers
+from orchestrator.model import BatchId, BatchStatus, CustomObjects, Format, Leads, ProgramMembers
 from tests.unit.marketo.peer import (
     JSON,
     PAGE,
@@ -31,6 +32,7 @@ from tests.unit.marketo.peer import (
     Call,
     Clock,
     Peer,
+    Rows,
     answering,
     client_of,
     free_port,
@@ -124,6 +126,18 @@ def test_a_status_that_does_not_come_is_an_error_of_its_kind_and_one_call(handle
 
 def test_a_status_that_does_not_come_in_time():
     outcome = outcome_of(Peer(_silent), status, idle_ms=1_000)
+    assert (type(outcome), outcome.code) == (NotDelivered, "timeout")
+
+
+def test_a_call_that_takes_too_long_all_in_all_is_ended():
+    async def dripping(call: Call) -> None:
+        call.writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\n\r\n".encode())
+        while True:
+            call.writer.write(b" ")
+            await call.writer.drain()
+            await asyncio.sleep(0.01)
+
+    outcome = outcome_of(Peer(dripping), status, timeout_ms=1_000)
     assert (type(outcome), outcome.code) == (NotDelivered, "timeout")
 
 
@@ -547,6 +561,26 @@ def test_an_authority_of_ones_own_is_trusted_if_it_is_given(authority):
                 with pytest.raises(NotDelivered, match=r"http\.ca_file") as error:
                     await status(client)
                 assert error.value.code == "tls"
+
+    asyncio.run(history())
+
+
+def test_an_early_refusal_is_seen_through_encryption_too(authority):
+    async def too_large(call: Call) -> None:
+        await call.reader.readexactly(1000)
+        await call.answer(413, PAGE, "text/html")
+        call.writer.transport.abort()
+
+    async def history():
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(authority / "ca.pem", authority / "key.pem")
+        async with (
+            Peer(too_large).running(tls) as peer,
+            client_of(peer.url, ca_file=str(authority / "ca.pem")) as client,
+        ):
+            for _ in range(10):
+                with pytest.raises(TooLarge):
+                    await client.create(Leads(), Format.CSV, "a.csv", Rows(*[b"x" * 1_000_000] * 9))
 
     asyncio.run(history())
 

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
 from orchestrator.schedule import messages as m
-from orchestrator.schedule.knowledge import ImpossibleFact
 from orchestrator.schedule.messages import Cause
+from orchestrator.schedule.state import ImpossibleFact
 from orchestrator.schedule.waits import Backoff
 from tests.unit.schedule.story import EMAIL, PROMISED, Story, chunk
 

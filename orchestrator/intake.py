@@ -1,0 +1,130 @@
+"""Taking jobs in: from a wish to a job in the journal whose sources are read, checked and cut into chunks.
+
+A job is written to the journal before its sources are read, so that a crash while reading leaves a trace and
+`resume` reads them again.  Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator import preflight
+from orchestrator.canary import with_canary
+from orchestrator.clock import Clock
+from orchestrator.connection import Connection
+from orchestrator.desk import CallCounts, part_bytes_max
+from orchestrator.errors import ConfigError, SourceError
+from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
+from orchestrator.journal.journal import Journal
+from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, Span, Target
+from orchestrator.offload import Offload
+from orchestrator.source.split import Plan
+
+NO_CANARIES: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Sources that can be imported as they are."""
+
+    plans: tuple[Plan, ...]
+    known: preflight.Known
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What will be sent, in order."""
+        return tuple(span for plan in self.plans for span in plan.spans)
+
+
+class Intake:
+    """Reads and checks what jobs of one subscription are made of."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        offload: Offload,
+        clock: Clock,
+        calls: CallCounts,
+        connection: Connection,
+    ) -> None:
+        """Hold what is needed; ``connection`` is used only if Marketo has to be asked."""
+        self._journal = journal
+        self._offload = offload
+        self._clock = clock
+        self._calls = calls
+        self._connection = connection
+
+    async def prepare(
+        self, located: Sequence[tuple[str, str]], target: Target, options: JobOptions, *, offline: bool = False
+    ) -> Prepared:
+        """Look at the target, read and check the sources.
+
+        Raises:
+            SourceError: a source, or the target, is not as it must be.
+            MarketoError: Marketo cannot be asked.
+
+        """
+        known = preflight.unasked(target)
+        if not offline and (options.check or isinstance(target, CustomObjects)):
+            known = await preflight.look_up(await self._connection.client(), target, check=options.check)
+        limits = self._connection.limits()
+        plans = await self._offload.run(
+            preflight.plan_all,
+            located,
+            format=options.format,
+            part_bytes_max=part_bytes_max(limits.body_bytes_max),
+            rows_max=limits.rows_per_chunk_max,
+            allow_empty=options.allow_empty,
+        )
+        preflight.check_headers(plans, known)
+        preflight.check_rows(plans, rows_min=options.rows_min)
+        return Prepared(plans=plans, known=known)
+
+    async def plan_job(self, job: Job) -> None:
+        """Read the sources of a journalled job and write what they are cut into; it runs from then on.
+
+        Raises:
+            SourceError: a source, or the target, is not as it must be; the journal has the job as failed.
+            MarketoError: Marketo cannot be asked.
+
+        """
+        located = tuple(zip(job.paths, job.absolute_paths, strict=True))
+        try:
+            with self._calls.on_behalf_of(job.id):
+                prepared = await self.prepare(located, job.target, job.options)
+            spans, canaries = prepared.spans, NO_CANARIES
+            if job.options.canary_rows:
+                spans, canaries = await self._offload.run(
+                    with_canary,
+                    prepared.plans,
+                    rows=job.options.canary_rows,
+                    key_columns=prepared.known.key_columns,
+                )
+        except (SourceError, ConfigError) as error:
+            await self._refuse(job, error)
+            raise
+        odd = [Finding(kind="source_odd", message=warning) for plan in prepared.plans for warning in plan.warnings]
+        skipped = [Finding(kind="check_skipped", message=why) for why in prepared.known.skipped]
+        planned = JobPlanned(
+            job_id=job.id,
+            sources=tuple(plan.source for plan in prepared.plans),
+            spans=spans,
+            key_columns=prepared.known.key_columns,
+            canaries=canaries,
+        )
+        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*skipped, *odd)]
+        await self._journal.write_unfenced([planned, *found])
+
+    async def _refuse(self, job: Job, error: Exception) -> None:
+        ended: JobValues = {
+            "state": JobState.FAILED,
+            "finished_ms": self._clock.now_ms(),
+            "exit_code": ExitCode.INPUT_REFUSED,
+            "exit_reasons": ("input_refused",),
+        }
+        finding = Finding(kind="input_refused", message=str(error))
+        await self._journal.write_unfenced(
+            [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)]
+        )
