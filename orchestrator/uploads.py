@@ -24,7 +24,7 @@ from orchestrator.source import keys
 from orchestrator.source.opening import SpanContent, read_span
 from orchestrator.source.split import replan
 
-PARTITION_DENIED = "1008"  # of one import, not of the API user
+TOKEN_LIFE_FACTOR = 2  # how much longer than an upload is expected to take its token must live when it starts
 
 
 def claims_of(source: Source, span: Span, key_columns: Sequence[str], salt: bytes) -> Fingerprints:
@@ -52,6 +52,7 @@ class Uploads:
         self._offload = offload
         self._salt = salt
         self._claims = ClaimStore(offload)
+        self._ms_per_byte = 0.0  # of the last upload; what the next one will take is judged by it
 
     async def compute_claims(self, command: m.ComputeClaims) -> m.Fact:
         """Find out with which chunks a chunk shares keys."""
@@ -90,14 +91,22 @@ class Uploads:
             waits = (WaitCounted(job_id=driven.job.id, cause=command.waited_for, ms=command.waited_ms),)
         chunk = await self._desk.update(driven, chunk, intent, *waits)
         content = SpanContent(source, chunk.span)
+        started_ms = self._desk.clock.now_ms()
         filename = f"{driven.job.id}-row-{chunk.span.first_row}.{source.format}"
         try:
             with self._desk.calls.on_behalf_of(driven.job.id):
-                created = await self._client.create(driven.job.target, source.format, filename, content)
+                created = await self._client.create(
+                    driven.job.target,
+                    source.format,
+                    filename,
+                    content,
+                    life_ms=round(TOKEN_LIFE_FACTOR * content.size * self._ms_per_byte),
+                )
         except MarketoError as error:
             return await self._not_created(driven, chunk, source, error)
         except SourceError as error:
             return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        self._ms_per_byte = (self._desk.clock.now_ms() - started_ms) / content.size
         accepted: ChunkValues = {
             "phase": Phase.SUBMITTED,
             "batch_id": created.batch_id,
@@ -134,7 +143,7 @@ class Uploads:
             unsent["phase"] = Phase.READY
             await self._desk.update(driven, chunk, unsent, FindingAdded(job_id=driven.job.id, finding=finding))
             return m.ChunkTooLarge(chunk=chunk.id, body_bytes=size)
-        if isinstance(error, AccessDenied) and error.code != PARTITION_DENIED:
+        if isinstance(error, AccessDenied):
             await self._desk.update(driven, chunk, unsent, *self._desk.found(driven, "access_denied", str(error)))
             return m.AccessLost(chunk=chunk.id)
         if isinstance(error, Refused):
