@@ -35,8 +35,10 @@ class Story:
         self.now_ms = 0
         self.heart = Scheduler(Limits(**limits), body_bytes_max=CAP, rng=Even())
 
-    def job(self, *chunks: m.ChunkSeen, name: str = "a", space: m.Space = PROMISED, sends: bool = True) -> None:
-        self.tell(m.JobArrived(job=JobId(name), space=space, chunks=chunks, sends=sends))
+    def job(
+        self, *chunks: m.ChunkSeen, name: str = "a", space: m.Space = PROMISED, sends: bool = True, **options: Any
+    ) -> None:
+        self.tell(m.JobArrived(job=JobId(name), space=space, chunks=chunks, sends=sends, **options))
 
     def tell(self, *facts: m.Fact) -> None:
         for fact in facts:
@@ -93,8 +95,8 @@ class Story:
     def claims(self, number: int, *conflicts: int) -> None:
         self.tell(m.ClaimsComputed(chunk=ChunkId(number), conflicts=frozenset(map(ChunkId, conflicts))))
 
-    def polled(self, number: int, status: BatchStatus | None) -> None:
-        self.tell(m.BatchPolled(chunk=ChunkId(number), status=status))
+    def polled(self, number: int, status: BatchStatus | None, *, failed: int = 0) -> None:
+        self.tell(m.BatchPolled(chunk=ChunkId(number), status=status, failed=failed))
 
     def collected(self, number: int) -> None:
         self.tell(m.BatchCollected(chunk=ChunkId(number)))
@@ -110,10 +112,10 @@ class Story:
         assert f"submit {number}" in self.decide()
         self.accepted(number)
 
-    def finish(self, number: int, *, at_ms: int) -> list[str]:
+    def finish(self, number: int, *, at_ms: int, failed: int = 0) -> list[str]:
         """Let a batch be polled, found complete and collected at one time; return what was done besides."""
         assert f"poll {number}" in self.decide(at_ms=at_ms)
-        self.polled(number, BatchStatus.COMPLETE)
+        self.polled(number, BatchStatus.COMPLETE, failed=failed)
         commands = self.decide()
         commands.remove(f"collect {number}")
         self.collected(number)
