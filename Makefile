@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo lock clean
+.PHONY: help setup test lint docs demo lock clean
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP) ## write the reference of commands and settings anew
+	$(BIN)/python -m tests.docs_reference
 
 demo: $(STAMP) ## start a local Marketo, import a generated file of about 100 MB into it, write the report
 	@$(BIN)/orchestrator demo; code=$$?; test $$code -eq 3 || exit $$code

@@ -34,12 +34,8 @@ from orchestrator.journal.changes import JobChanged, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
-from orchestrator.model import (
-    Job,
-    JobId,
-    JobState,
-    RepeatedKeys,
-)
+from orchestrator.marketo.reads import Schema, Usage
+from orchestrator.model import Job, JobId, JobState, RepeatedKeys, Target
 from orchestrator.offload import Offload
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -165,6 +161,20 @@ class Orchestrator:
             body_bytes_max=limits.body_bytes_max,
         )
 
+    async def describe(self, target: Target) -> Schema:
+        """Return the fields that an import into a target may have; of program members, no program is looked at.
+
+        Raises:
+            SourceError: there is no such custom object.
+            MarketoError: Marketo cannot be asked.
+
+        """
+        return await preflight.describe(await self._connection.client(), target)
+
+    async def usage(self) -> Usage:
+        """Return the API calls that the whole subscription made today; raises `MarketoError`."""
+        return await (await self._connection.client()).usage()
+
     # --- jobs --------------------------------------------------------------------------------------------
 
     async def submit(self, request: ImportRequest) -> JobHandle:
@@ -176,7 +186,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        located = preflight.locate(request.sources)
+        located = preflight.locate(request.sources, allow_empty=request.allow_empty)
         job_id = self._new_job_id()
         destination = await self.connect()
         out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
@@ -222,7 +232,7 @@ class Orchestrator:
 
         """
         started_ms = self._clock.now_ms()
-        located = preflight.locate(request.sources)
+        located = preflight.locate(request.sources, allow_empty=request.allow_empty)
         host = None if offline else (await self.connect()).host
         prepared = await self._intake.prepare(located, request.target, request.options(), offline=offline)
         planning_ms = self._clock.now_ms() - started_ms
@@ -255,6 +265,7 @@ class Orchestrator:
             offload=self._offload,
             state_dir=self._state_dir,
             next_change=self._keeper.next_change,
+            wanted=self._keeper.wanted,
         )
 
     async def job(self, job_id: str) -> JobHandle:
@@ -282,16 +293,18 @@ class Orchestrator:
         destination = await self.connect()
         named = [await self._journal.job(job_id) for job_id in job_ids]
         for job in named:
-            if job.host != destination.host:
-                raise ConfigError(
-                    f"job {job.id} writes to {job.host}, but subscription {destination.subscription} is "
-                    f"{destination.host}; choose another with --subscription NAME"
-                )
-        jobs = named or await self._journal.jobs(host=destination.host, states=RESUMABLE)
+            elsewhere = _elsewhere(job, destination)
+            if elsewhere is not None:
+                raise ConfigError(f"job {job.id}: {elsewhere}; choose another with --subscription NAME")
+        jobs = named or [
+            job
+            for job in await self._journal.jobs(states=RESUMABLE)
+            if destination.host == job.host or destination.subscription == job.subscription
+        ]
         going: list[JobHandle] = []
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
-            why_not = self._why_not_resumed(job, by_name=bool(named))
+            why_not = _elsewhere(job, destination) or self._why_not_resumed(job, by_name=bool(named))
             if why_not is None:
                 try:
                     await self._revive(job)
@@ -353,6 +366,13 @@ class Orchestrator:
     def abandon(self) -> None:
         """Stop without waiting for the upload under way: its outcome is left unknown."""
         self._keeper.abandon()
+
+
+def _elsewhere(job: Job, destination: Destination) -> str | None:
+    """Say that a job writes to another host than the subscription does, if so."""
+    if job.host == destination.host:
+        return None
+    return f"it writes to {job.host}, but subscription {destination.subscription} is {destination.host}"
 
 
 def run(request: ImportRequest, settings: Settings | None = None, *, subscription: str | None = None) -> Summary:

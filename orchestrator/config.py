@@ -42,7 +42,7 @@ SECRET_BYTES_MAX = 4096  # Marketo's are 32 characters; more is the wrong file
 
 _SECONDS_MAX = 30 * 86_400.0  # longer waits are mistakes: nobody waits a month
 _MUNCHKIN_ID = re.compile(r"[0-9]{3}-[A-Za-z]{3}-[0-9]{3}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+SUBSCRIPTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PATHS = ("dir", "ca_file", "client_secret_file")
 
 
@@ -197,6 +197,7 @@ class Subscription(_Table):
     client_secret: SecretStr | None = Field(None, description="of the same service")
     client_secret_file: OptionalPath = Field(None, description="instead of it: a file that holds it")
     client_secret_env: OptionalText = Field(None, description="instead of it: a variable that holds it")
+    protected: bool = Field(False, description="commands that write want its munchkin id typed, or as --confirm")
     limits: Limits = Field(default_factory=Limits, description="limits of this subscription alone")
 
     @model_validator(mode="after")
@@ -289,7 +290,7 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         _check_limits(self.limits, "limits")
         for name, subscription in self.subscriptions.items():
-            if not _NAME.fullmatch(name):
+            if not SUBSCRIPTION_NAME.fullmatch(name):
                 message = "a subscription's name has letters, digits, - and _ only"
                 raise PydanticCustomError("wrong", "{message}", {"message": message, "key": ("subscriptions", name)})
             _check_limits(self._limits_of(subscription), "subscriptions", name, "limits")

@@ -10,13 +10,17 @@ from pathlib import Path
 from orchestrator.events import Event
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters, Progress
-from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
+from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, gather, job_directory, report_job, summarise_job
 from orchestrator.preflight import prepare_out_dir
 from orchestrator.report.summary import Summary
+from orchestrator.schedule.state import FINAL
 
 UNFINISHED = (JobState.PLANNING, JobState.RUNNING)
+LOOKS_BEFORE_ABANDONED = 4  # a second apart: whoever takes a job over from a process that died needs one or two
+
+_WATCHED = (Phase.SUBMITTED, Phase.COLLECTING)  # brought to its end by whoever drives the subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +46,19 @@ class JobHandle:
         offload: Offload,
         state_dir: Path,
         next_change: Callable[[], Callable[[], Awaitable[None]]],
+        wanted: Callable[[JobId], bool],
     ) -> None:
-        """Follow a job; ``next_change`` returns something to wait with for the journal's next change."""
+        """Follow a job.
+
+        ``next_change`` returns something to wait with for the journal's next change, ``wanted`` tells whether some
+        live process waits for a job.
+        """
         self.id = job_id
         self._journal = journal
         self._offload = offload
         self._state_dir = state_dir
         self._next_change = next_change
+        self._wanted = wanted
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield what happens to the job, from the event behind number ``after`` on, until it ends or stops.
@@ -77,6 +87,30 @@ class JobHandle:
             if (await self._journal.job(self.id)).state not in UNFINISHED:
                 return await self.summary()
             await change()
+
+    async def settled(self) -> bool:
+        """Wait until the job ends or stops, True, or until no live process works on it, False."""
+        looks = 0
+        while looks < LOOKS_BEFORE_ABANDONED:
+            change = self._next_change()
+            job = await self._journal.job(self.id)
+            if job.state not in UNFINISHED:
+                return True
+            looks = 0 if await self._attended(job) else looks + 1
+            await change()
+        return False
+
+    async def _attended(self, job: Job) -> bool:
+        """Tell whether some live process brings a job to its end.
+
+        If nobody waits for it, whoever drives the subscription still does, unless something of it is unsent.
+        """
+        if self._wanted(job.id):
+            return True
+        phases = (await self._journal.progress(job.id)).phases
+        left = [phase for phase, tally in phases.items() if tally.chunks and phase not in FINAL]
+        watched = bool(left) and all(phase in _WATCHED for phase in left)
+        return watched and await self._journal.owner(job.host) is not None
 
     async def summary(self) -> Summary:
         """Return what became of the job so far."""

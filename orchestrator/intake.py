@@ -17,11 +17,16 @@ from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
-from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, Span, Target
+from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, RepeatedKeys, Span, Target
 from orchestrator.offload import Offload
 from orchestrator.source.split import Plan
 
 NO_CANARIES: tuple[int, ...] = ()
+KEYS_NOT_COMPARED = Finding(
+    kind="keys_not_compared",
+    message="Keys were not compared, because repeated ones are to be ignored. Where one stands twice, in this import "
+    "or in another one at the same time, Marketo may have made two records of it.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,7 @@ class Intake:
             raise
         odd = [Finding(kind="source_odd", message=warning) for plan in prepared.plans for warning in plan.warnings]
         skipped = [Finding(kind="check_skipped", message=why) for why in prepared.known.skipped]
+        ignored = [KEYS_NOT_COMPARED] if job.options.on_repeated_key is RepeatedKeys.IGNORE else []
         planned = JobPlanned(
             job_id=job.id,
             sources=tuple(plan.source for plan in prepared.plans),
@@ -114,7 +120,7 @@ class Intake:
             key_columns=prepared.known.key_columns,
             canaries=canaries,
         )
-        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*skipped, *odd)]
+        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *odd)]
         await self._journal.write_unfenced([planned, *found])
 
     async def _refuse(self, job: Job, error: Exception) -> None:

@@ -50,6 +50,15 @@ class Means:
     log: FilteringBoundLogger
 
 
+def is_held(state_dir: Path, job_id: JobId) -> bool:
+    """Tell whether some live process waits for a job."""
+    return lock.owner(_hold_path(state_dir, job_id)) is not None
+
+
+def _hold_path(state_dir: Path, job_id: JobId) -> Path:
+    return state_dir / "jobs" / job_id / "wanted.lock"
+
+
 class Keeper:
     """Drives the subscription whenever nobody else does."""
 
@@ -86,10 +95,10 @@ class Keeper:
 
     def wanted(self, job_id: JobId) -> bool:
         """Tell whether this or another live process waits for a job."""
-        return job_id in self._holds or lock.owner(self._hold_path(job_id)) is not None
+        return job_id in self._holds or is_held(self._means.state_dir, job_id)
 
     def _hold_path(self, job_id: JobId) -> Path:
-        return self._means.state_dir / "jobs" / job_id / "wanted.lock"
+        return _hold_path(self._means.state_dir, job_id)
 
     # --- driving -----------------------------------------------------------------------------------------
 

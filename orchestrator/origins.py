@@ -30,7 +30,7 @@ PROBLEMS_SHOWN_MAX = 20  # a screenful; more are the same mistake again
 RESERVED_VARIABLES = ("ORCHESTRATOR_CONFIG", "ORCHESTRATOR_SERVER")
 DEFAULT_SUBSCRIPTION = "default"  # the name of the subscription that the environment describes
 
-_CREDENTIALS = {
+CREDENTIALS = {
     "munchkin_id": "MARKETO_MUNCHKIN_ID",
     "rest_url": "MARKETO_REST_URL",
     "identity_url": "MARKETO_IDENTITY_URL",
@@ -196,7 +196,7 @@ def add_credentials(layer: Layer, file: Layer, environ: Mapping[str, str]) -> st
     environment and the file describe subscriptions.
     """
     borrowed = [value for key, (value, _) in file.values.items() if key[-1] == "client_secret_env"]
-    given = {key: name for key, name in _CREDENTIALS.items() if environ.get(name) and name not in borrowed}
+    given = {key: name for key, name in CREDENTIALS.items() if environ.get(name) and name not in borrowed}
     if not given:
         return None
     if ("subscriptions",) in file.tables:
@@ -204,7 +204,7 @@ def add_credentials(layer: Layer, file: Layer, environ: Mapping[str, str]) -> st
             f"credentials are given twice: by {', '.join(given.values())} in the environment, and by "
             f"{file.tables['subscriptions',]}; unset the variables, or remove the table"
         )
-    missing = [_CREDENTIALS[key] for key in ("client_id", "client_secret") if key not in given]
+    missing = [CREDENTIALS[key] for key in ("client_id", "client_secret") if key not in given]
     if not given.keys() & {"munchkin_id", "rest_url"}:
         missing.insert(0, "MARKETO_MUNCHKIN_ID (or MARKETO_REST_URL)")
     if missing:

@@ -20,6 +20,7 @@ from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDA
 from orchestrator.marketo.wire import MEMBER_KEY
 from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
+from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan, plan
 
 NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
@@ -102,6 +103,20 @@ async def _unless_denied(what: str, permission: str, check: Awaitable[str | None
     return () if why is None else (f"not checked {what}: {why.rstrip('.')}.",)
 
 
+async def describe(client: Client, target: Target) -> Schema:
+    """Return the fields of a target; raises what `look_up` raises."""
+    if isinstance(target, CustomObjects):
+        return await _describe_object(client, target.api_name)
+    return await client.describe(target)
+
+
+def lookup_fields(schema: Schema) -> tuple[str, ...]:
+    """Return the names of the fields by which an import of leads can find people."""
+    own = (*LOOKUP_FIELDS, *OTHER_STANDARD_FIELDS)
+    added = [each.name for each in schema.fields if each.data_type in LOOKUP_TYPES and each.name not in own]
+    return (*LOOKUP_FIELDS, *added)
+
+
 async def _describe_object(client: Client, api_name: str) -> Schema:
     try:
         return await client.describe(CustomObjects(api_name=api_name))
@@ -115,14 +130,7 @@ async def _describe_object(client: Client, api_name: str) -> Schema:
 
 def _check_lookup_field(name: str, schema: Schema) -> None:
     types = {field.name: field.data_type for field in schema.fields}
-    usable = [
-        *LOOKUP_FIELDS,
-        *(
-            each
-            for each in types
-            if types[each] in LOOKUP_TYPES and each not in (*LOOKUP_FIELDS, *OTHER_STANDARD_FIELDS)
-        ),
-    ]
+    usable = lookup_fields(schema)
     if name in usable:
         return
     advice = f"choose {', '.join(LOOKUP_FIELDS)}, or a custom field of type {_either(LOOKUP_TYPES)}"
@@ -184,8 +192,8 @@ def _absent(what: str, name: str, names: Sequence[str], advice: str) -> str:
 # --- the sources ---------------------------------------------------------------------------------------
 
 
-def locate(paths: Sequence[str | os.PathLike[str]]) -> tuple[tuple[str, str], ...]:
-    """Return each source as given and absolute.
+def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return each source as given and absolute; a pattern stands for the files that it matches.
 
     Raises:
         ConfigError: there are none.
@@ -195,26 +203,42 @@ def locate(paths: Sequence[str | os.PathLike[str]]) -> tuple[tuple[str, str], ..
     given = [found for path in paths for found in _matching(os.fspath(path))]
     if not given:
         raise ConfigError("nothing to import: name at least one file")
+    for path in given:
+        if not path:
+            raise ConfigError("the name of a file is empty; is it a variable that is not set?")
+        if not _is_text(path):
+            raise SourceError(f"{path!a}: the name of this file is no UTF-8, so no report could name it; rename it")
     absolute = [str(Path(path).absolute()) for path in given]
     for path, whole in zip(given, absolute, strict=True):
         if absolute.count(whole) > 1:
             raise ConfigError(f"{path} is named more than once; its rows would be imported twice")
+    for path in given:
+        inspect(path, allow_empty=allow_empty)
     return tuple(zip(given, absolute, strict=True))
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a name can be written to a file; the system allows any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _matching(path: str) -> list[str]:
     """Return the files that a pattern matches, numbers within names in the order of their values."""
     if Path(path).exists() or not glob.has_magic(path):
         return [path]
-    found = sorted(glob.glob(path, recursive=True), key=_natural)  # noqa: PTH207  # may be absolute
+    found = [each for each in glob.glob(path, recursive=True) if not Path(each).is_dir()]  # noqa: PTH207  # as given
     if not found:
-        raise SourceError(f"no file matches {path}; check the pattern and the directory you are in")
-    return [each for each in found if not Path(each).is_dir()]
+        raise SourceError(f"{path}: no file matches; check the pattern and the directory you are in")
+    return sorted(found, key=_natural)
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Return a key by which ``part-10`` comes behind ``part-9``."""
-    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path)]
+def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
+    """Return a key by which ``part-10`` comes behind ``part-9``; equal numbers stand as their digits do."""
+    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path)], path
 
 
 def plan_all(

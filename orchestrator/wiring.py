@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from orchestrator import config
 from orchestrator.config import Settings, Subscription
 from orchestrator.marketo.client import Options
@@ -28,6 +30,14 @@ def client_options(settings: Settings, subscription: Subscription) -> Options:
         window_ms=_ms(limits.window_seconds),
         concurrent_calls=limits.concurrent_calls,
     )
+
+
+def confirmation_of(subscription: Subscription) -> str:
+    """Return what has to be typed before a protected subscription is written to.
+
+    That is its munchkin id, with which the host name begins; of another host it is the part before the first dot.
+    """
+    return subscription.munchkin_id or (urlsplit(subscription.address).hostname or "").partition(".")[0]
 
 
 def schedule_limits(settings: Settings, limits: config.Limits) -> Limits:

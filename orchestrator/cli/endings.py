@@ -44,14 +44,46 @@ def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, 
     console.say()
     console.say(f"Report: {out_dir / 'report.html'}")
     console.say(f"        {_files(summary)}")
-    tell_code(console, code, summary.next + flags)
+    tell_code(console, code, summary.next + flags, meaning=_meaning(summary, code))
 
 
-def tell_code(console: Console, code: ExitCode, next_command: str | None = None) -> None:
-    """Say what the exit code means and what to do next."""
-    console.insist(f"Exit code {int(code)}: {MEANINGS[code]}.")
+def tell_canary(console: Console, summary: Summary) -> None:
+    """Say what became of the rows that were sent first, for somebody who decides about the others."""
+    counts = summary.rows
+    console.insist()
+    console.insist(f"The canary is through: {rows(counts.read - counts.unsent)} of {number(counts.in_source)}.", "bold")
+    lines = [
+        ("accepted", counts.accepted, f"{number(counts.warned)} with a warning" if counts.warned else ""),
+        ("failed", counts.failed, f"{number(counts.unmatched)} without a source row" if counts.unmatched else ""),
+        *([("unknown", counts.unknown, "")] if counts.unknown else []),
+    ]
+    for line in (*_count_table(lines), *_reasons(summary), *_findings(summary)):
+        console.insist(line)
+    console.insist()
+
+
+def tell_code(console: Console, code: ExitCode, next_command: str | None = None, *, meaning: str | None = None) -> None:
+    """Say what the exit code means, here or in general, and what to do next."""
+    console.insist(f"Exit code {int(code)}: {meaning or MEANINGS[code]}.")
     if next_command:
         console.insist(f"Next: {next_command}")
+
+
+def _meaning(summary: Summary, code: ExitCode) -> str | None:
+    """Return what a code means for this job, if that can be said better than in general."""
+    failed, unsent = summary.rows.failed, rows(summary.rows.unsent)
+    match code:
+        case ExitCode.OK if failed:
+            return f"finished; {rows(failed)} failed, which --accept-failed allows"
+        case ExitCode.OK if not summary.rows.in_source:
+            return "there were no rows to import"
+        case ExitCode.INTERRUPTED if "canary" in summary.exit_reasons:
+            return f"paused behind the canary; orchestrator resume sends the other {unsent}"
+        case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons and summary.state == JobState.COMPLETE:
+            return "finished, but more rows failed than --max-failed allows; failures.csv has each of them"
+        case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons:
+            return f"paused because more rows failed than --max-failed allows; orchestrator resume sends the other {unsent}"
+    return None
 
 
 def _headline(summary: Summary) -> str:
@@ -63,6 +95,8 @@ def _headline(summary: Summary) -> str:
             return f"{name} is complete: {of}."
         case JobState.CANCELLED:
             return f"{name} is cancelled: {of}."
+        case JobState.PAUSED:
+            return f"{name} is paused: {of}."
         case JobState.FAILED:
             return f"{name} was refused: nothing was sent."
     return f"{name} is not finished: {of}."
@@ -79,6 +113,10 @@ def _numbers(summary: Summary) -> list[str]:
     ]
     if counts.skipped.superseded:
         lines.insert(1, ("skipped", counts.skipped.superseded, "a later row of the same key was sent"))
+    return _count_table(lines)
+
+
+def _count_table(lines: Sequence[tuple[str, int, str]]) -> list[str]:
     cells = [(f"  {name}", number(value), f"({note})" if note else "") for name, value, note in lines]
     return ["", *table(cells, right=(1,))]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.console import Console
@@ -20,25 +21,44 @@ BLOCK_SECONDS = 0.5  # between two drawings of the live block
 LINE_SECONDS = 30.0  # between two lines where nobody watches
 
 
-async def follow(handles: Sequence[JobHandle], console: Console, clock: Clock, *, importers: int) -> list[Summary]:
+class Followed:
+    """A job that is shown, and how far it was shown already."""
+
+    def __init__(self, handle: JobHandle, *, importers: int) -> None:
+        """Begin with nothing shown."""
+        self.handle = handle
+        self.view = View(label=handle.id, importers=importers)
+        self.declined = False  # somebody was asked whether it goes on, and said no
+        self._seen = 0
+
+    async def watch(self, tell: Callable[[Event], None]) -> None:
+        """Take in what happens to the job until it ends or stops; ``tell`` gets each event once."""
+        async for event in self.handle.events(after=self._seen):
+            self._seen = event.seq
+            self.view.saw(event)
+            tell(event)
+
+
+async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> list[Summary]:
     """Show the jobs until each has ended or stopped; return what became of them, in their order."""
-    views = [View(label=handle.id, importers=importers) for handle in handles]
-    async with asyncio.TaskGroup() as tasks:
-        showing = tasks.create_task(_show(handles, views, console, clock))
-        watching = [
-            tasks.create_task(_watch(handle, view, console)) for handle, view in zip(handles, views, strict=True)
-        ]
-        summaries = [await task for task in watching]
-        showing.cancel()
-    return summaries
 
-
-async def _watch(handle: JobHandle, view: View, console: Console) -> Summary:
-    async for event in handle.events():
-        view.saw(event)
+    def tell(event: Event) -> None:
         if console.json:
             console.line(event_line(event))
-    return await handle.summary()
+
+    async with shown(jobs, console, clock), asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(job.watch(tell))
+    return [await job.handle.summary() for job in jobs]
+
+
+@asynccontextmanager
+async def shown(jobs: Sequence[Followed], console: Console, clock: Clock) -> AsyncIterator[None]:
+    """Show how far the jobs are, meanwhile."""
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(_show(jobs, console, clock))
+        yield
+        showing.cancel()
 
 
 def event_line(event: Event) -> dict[str, Any]:
@@ -46,12 +66,14 @@ def event_line(event: Event) -> dict[str, Any]:
     return {"event": event.name, "ts": iso(event.ts_ms), "job_id": event.job_id, **event.data()}
 
 
-async def _show(handles: Sequence[JobHandle], views: Sequence[View], console: Console, clock: Clock) -> None:
+async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> None:
     async def count() -> int:
         now_ms = clock.now_ms()
-        for handle, view in zip(handles, views, strict=True):
-            view.counted(await handle.progress(), now_ms)
+        for job in jobs:
+            job.view.counted(await job.handle.progress(), now_ms)
         return now_ms
+
+    views = [job.view for job in jobs]
 
     if console.quiet:
         return

@@ -2,76 +2,108 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator import preflight
 from orchestrator.app import Orchestrator
 from orchestrator.cli.common import Common
+from orchestrator.cli.confirming import Confirmation
 from orchestrator.cli.console import Console
-from orchestrator.cli.endings import explain_skipped, tell_code, tell_end
-from orchestrator.cli.following import follow
+from orchestrator.cli.endings import explain_skipped, tell_canary, tell_code, tell_end
+from orchestrator.cli.following import Followed, follow
 from orchestrator.cli.session import Interruption, execute, find_job, read_settings, same_flags
-from orchestrator.cli.words import plural, size
+from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
 from orchestrator.following import JobHandle
 from orchestrator.model import ExitCode, JobState
 from orchestrator.report.ending import worst
+from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
 
+FILES_SHOWN_MAX = 50  # a screenful; the summary has all
 
-def import_files(common: Common, request: Callable[[], ImportRequest]) -> ExitCode:
-    """Import files as one job."""
+
+def import_files(common: Common, request: Callable[[], ImportRequest], *, confirmed: str | None) -> ExitCode:
+    """Import files as one job; ``confirmed`` is what ``--confirm`` says."""
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
-        return await run_import(console, settings, common.subscription, request(), flags=same_flags(common))
+        wanted = replace(request(), canary_asks=console.asks)
+        confirmation = Confirmation(console, settings, common.subscription, confirmed)
+        return await run_import(
+            console, settings, common.subscription, wanted, flags=same_flags(common), confirmation=confirmation
+        )
 
     return execute(common, body)
 
 
 async def run_import(
-    console: Console, settings: Settings, subscription: str | None, request: ImportRequest, *, flags: str
+    console: Console,
+    settings: Settings,
+    subscription: str | None,
+    request: ImportRequest,
+    *,
+    flags: str,
+    confirmation: Confirmation | None = None,
 ) -> ExitCode:
     """Import files as one job with these settings; ``flags`` are those that a next command needs."""
     interruption = Interruption(console)
 
     async def body() -> ExitCode:
-        preflight.locate(request.sources)
+        files = [given for given, _ in preflight.locate(request.sources, allow_empty=request.allow_empty)]
         async with Orchestrator.open(settings, subscription=subscription) as orchestrator:
             tell_destination(console, await orchestrator.connect())
-            console.say(f"Reading {plural(len(request.sources), 'file')}, {size(_bytes(request))} ...")
-            handle = await orchestrator.submit(request)
+            if confirmation is not None:
+                await confirmation.obtain()
+            tell_files(console, files, given=request.sources)
+            handle = await orchestrator.submit(replace(request, sources=files))
             interruption.sending(orchestrator)
-            return await _see_through(console, settings, [handle], interruption, flags)
+            return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
 
 
-def _bytes(request: ImportRequest) -> int:
-    return sum(Path(source).stat().st_size for source in request.sources)
+def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
+    """Say what is read; of several files, or those that a pattern stands for, which and in which order."""
+    total = sum(Path(file).stat().st_size for file in files)
+    listed = len(files) > 1 or files != [os.fspath(one) for one in given]
+    console.say(f"Reading {plural(len(files), 'file')}, {size(total)}{', in this order:' if listed else ' ...'}")
+    if listed:
+        width = len(number(len(files)))
+        for place, file in enumerate(files[:FILES_SHOWN_MAX], 1):
+            console.say(f"  {place:>{width}}  {printable(file)}")
+        if len(files) > FILES_SHOWN_MAX:
+            console.say(f"  and {number(len(files) - FILES_SHOWN_MAX)} more, the last one {printable(files[-1])}")
 
 
-def resume_jobs(common: Common, job_ids: Sequence[str]) -> ExitCode:
-    """Go on with jobs that stopped."""
+def resume_jobs(common: Common, job_ids: Sequence[str], *, confirmed: str | None) -> ExitCode:
+    """Go on with jobs that stopped; ``confirmed`` is what ``--confirm`` says."""
 
     async def go_on(console: Console) -> ExitCode:
         settings = read_settings(common)
+        confirmation = Confirmation(console, settings, common.subscription, confirmed)
         interruption = Interruption(console)
+        flags = same_flags(common)
 
         async def body() -> ExitCode:
             async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+                named = [(await find_job(orchestrator, one)).id for one in job_ids]
                 destination = await orchestrator.connect()
-                resumed = await orchestrator.resume([(await find_job(orchestrator, one)).id for one in job_ids])
+                if confirmation.open:
+                    tell_destination(console, destination)
+                    await confirmation.obtain()
+                resumed = await orchestrator.resume(named)
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
                     return ExitCode.OK
                 interruption.sending(orchestrator)
                 tell_destination(console, destination)
-                return await _see_through(console, settings, resumed.jobs, interruption, same_flags(common))
+                return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)
 
         return await interruption.over(body)
 
@@ -88,25 +120,64 @@ def tell_destination(console: Console, destination: Destination) -> None:
     )
 
 
-async def _see_through(
-    console: Console, settings: Settings, handles: Sequence[JobHandle], interruption: Interruption, flags: str
-) -> ExitCode:
-    """Follow jobs to their ends and tell of each."""
-    for handle in handles:
-        console.say(f"Job {handle.id}")
-    summaries = await follow(handles, console, SystemClock(), importers=settings.limits.importers)
-    codes = []
-    for handle, summary in zip(handles, summaries, strict=True):
-        unfinished = summary.state not in (JobState.COMPLETE, JobState.CANCELLED)
-        if unfinished and interruption.code is not None:
+class Attendance:
+    """Being there while jobs run: showing them, answering for them, telling how they ended."""
+
+    def __init__(
+        self,
+        console: Console,
+        settings: Settings,
+        orchestrator: Orchestrator,
+        interruption: Interruption,
+        flags: str,
+    ) -> None:
+        """Attend to jobs of one orchestrator; ``flags`` are those that a next command needs."""
+        self._console = console
+        self._settings = settings
+        self._orchestrator = orchestrator
+        self._interruption = interruption
+        self._flags = flags
+
+    async def see_through(self, handles: Sequence[JobHandle]) -> ExitCode:
+        """Follow jobs to their ends and tell of each."""
+        console = self._console
+        for handle in handles:
+            console.say(f"Job {handle.id}")
+        followed = [Followed(handle, importers=self._settings.limits.importers) for handle in handles]
+        summaries = await follow(followed, console, SystemClock())
+        while going_on := await self._past_canaries(followed, summaries):
+            await follow(going_on, console, SystemClock())
+            summaries = [await one.handle.summary() for one in followed]
+        codes = [await self._tell(one.handle, summary) for one, summary in zip(followed, summaries, strict=True)]
+        total = worst(codes)
+        if len(codes) > 1:
+            tell_code(console, total)
+        return total
+
+    async def _past_canaries(self, followed: Sequence[Followed], summaries: Sequence[Summary]) -> list[Followed]:
+        """Ask about each job that paused behind its canary; resume and return those that are to go on."""
+        going_on = []
+        for one, summary in zip(followed, summaries, strict=True):
+            paused = summary.state == JobState.PAUSED and "canary" in summary.exit_reasons
+            if not paused or one.declined or not self._console.asks or self._interruption.code is not None:
+                continue
+            tell_canary(self._console, summary)
+            question = f"Go on with the other {rows(summary.rows.unsent)}?"
+            if await self._interruption.unless_stopped(self._console.agrees(question)):
+                await self._orchestrator.resume([one.handle.id])
+                going_on.append(one)
+            else:
+                one.declined = True
+        return going_on
+
+    async def _tell(self, handle: JobHandle, summary: Summary) -> ExitCode:
+        """Tell how a job ended; return its code."""
+        code = ExitCode(summary.exit_code)
+        if self._interruption.code is not None and summary.state not in (JobState.COMPLETE, JobState.CANCELLED):
             summary = await handle.report()  # as far as it is
-        code = interruption.code if unfinished and interruption.code is not None else ExitCode(summary.exit_code)
-        codes.append(code)
+            code = self._interruption.code
         job = (await handle.status()).job
-        if console.json:
-            console.line({"event": "job.summary", "summary": asdict(summary)})
-        tell_end(console, summary, Path(job.out_dir), code, flags)
-    total = worst(codes)
-    if len(codes) > 1:
-        tell_code(console, total)
-    return total
+        if self._console.json:
+            self._console.line({"event": "job.summary", "summary": asdict(summary)})
+        tell_end(self._console, summary, Path(job.out_dir), code, self._flags)
+        return code

@@ -5,23 +5,16 @@ Each command's work is in a module that is imported when the command runs, so ``
 
 from __future__ import annotations
 
-import glob
-import re
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli.common import Common, Output, takes
-from orchestrator.errors import ConfigError, SourceError
-
-if TYPE_CHECKING:
-    from orchestrator.model import Target
-    from orchestrator.requests import ImportRequest
+from orchestrator.cli.flags import Confirm, ImportFlags
 
 app = typer.Typer(
     name="orchestrator",
@@ -34,41 +27,14 @@ app = typer.Typer(
 )
 
 
-class FileFormat(StrEnum):
-    """What ``--format`` takes."""
-
-    AUTO = "auto"
-    CSV = "csv"
-    TSV = "tsv"
-    SSV = "ssv"
-
-
-class OnRepeatedKey(StrEnum):
-    """What ``--on-repeated-key`` takes."""
-
-    ORDER = "order"
-    IGNORE = "ignore"
-
-
 def examples(*lines: str) -> str:
     """Return the end of a command's help: examples, each on its line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-Files = Annotated[list[str], typer.Argument(help="Files to import, in this order.", metavar="FILE")]
-Object = Annotated[str, typer.Option("--object", help="leads, custom:API_NAME or program-members.", metavar="OBJECT")]
-LookupField = Annotated[str, typer.Option(help="Leads: the field that finds an existing person.", metavar="FIELD")]
-ListId = Annotated[int | None, typer.Option(help="Leads: also add them to this static list.", min=1, metavar="ID")]
-Partition = Annotated[str | None, typer.Option(help="Leads: the partition they belong to.", metavar="NAME")]
-ProgramId = Annotated[int | None, typer.Option(help="Program members: the program.", min=1, metavar="ID")]
-MemberStatus = Annotated[str | None, typer.Option(help="Program members: their status.", metavar="STATUS")]
-FormatOption = Annotated[FileFormat, typer.Option("--format", help="How cells are separated.")]
-Repeated = Annotated[
-    OnRepeatedKey,
-    typer.Option(help="order: the last row of a key wins. ignore: keys are unique; if not, duplicates arise."),
+Files = Annotated[
+    list[str], typer.Argument(help="Files to import, in this order; patterns in natural order.", metavar="FILE")
 ]
-NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not compare headers with Marketo's fields.")]
-Name = Annotated[str | None, typer.Option(help="A name for the job.", metavar="TEXT")]
 JobId = Annotated[str, typer.Argument(help="A job's id, or the beginning of it.", metavar="JOB")]
 
 
@@ -83,38 +49,26 @@ def root(
         raise typer.Exit(0)
 
 
+# --- jobs -----------------------------------------------------------------------------------------------
+
+
 @app.command(
     "import",
     epilog=examples(
         "orchestrator import leads.csv",
-        "orchestrator import leads-*.csv --out report --name spring",
+        "orchestrator import 'leads-*.csv' --out report --name spring --label team=emea",
+        "orchestrator import leads.csv --canary 500 --max-failed 5%",
+        "orchestrator import cars.csv --object custom:car_c --accept-failed 10",
+        "orchestrator import guests.csv --object program-members --program-id 1044 --member-status Invited",
         "orchestrator import leads.csv --json > events.jsonl",
     ),
 )
-@takes(Common)
-def import_(
-    common: Common,
-    files: Files,
-    object_: Object = "leads",
-    lookup_field: LookupField = "email",
-    list_id: ListId = None,
-    partition: Partition = None,
-    program_id: ProgramId = None,
-    member_status: MemberStatus = None,
-    format_: FormatOption = FileFormat.AUTO,
-    on_repeated_key: Repeated = OnRepeatedKey.ORDER,
-    no_check: NoCheck = False,
-    name: Name = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the report; default: ./JOB.", metavar="DIR")] = None,
-) -> int:
+@takes(ImportFlags, Common)
+def import_(flags: ImportFlags, common: Common, files: Files) -> int:
     """Import files as one job: check, send, wait, report."""
     from orchestrator.cli.importing import import_files
 
-    def request() -> ImportRequest:
-        target = target_of(object_, lookup_field, list_id, partition, program_id, member_status)
-        return request_of(files, target, format_, on_repeated_key, check=not no_check, name=name, out=out)
-
-    return import_files(common, request)
+    return import_files(common, lambda: flags.request(files), confirmed=flags.confirm)
 
 
 @app.command(
@@ -123,29 +77,17 @@ def import_(
         "orchestrator plan leads.csv --offline --json",
     )
 )
-@takes(Common)
+@takes(ImportFlags, Common)
 def plan(
+    flags: ImportFlags,
     common: Common,
     files: Files,
-    object_: Object = "leads",
-    lookup_field: LookupField = "email",
-    list_id: ListId = None,
-    partition: Partition = None,
-    program_id: ProgramId = None,
-    member_status: MemberStatus = None,
-    format_: FormatOption = FileFormat.AUTO,
-    on_repeated_key: Repeated = OnRepeatedKey.ORDER,
-    no_check: NoCheck = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
 ) -> int:
     """Say what an import would take: chunks, rows, calls, time. Nothing is sent."""
     from orchestrator.cli.showing import show_plan
 
-    def request() -> ImportRequest:
-        target = target_of(object_, lookup_field, list_id, partition, program_id, member_status)
-        return request_of(files, target, format_, on_repeated_key, check=not no_check, name=None, out=None)
-
-    return show_plan(common, request, offline=offline)
+    return show_plan(common, lambda: flags.request(files), offline=offline, flags=flags.words())
 
 
 @app.command(epilog=examples("orchestrator jobs", "orchestrator jobs --json"))
@@ -162,7 +104,7 @@ def jobs(common: Common) -> int:
 def status(
     common: Common,
     job: Annotated[
-        str | None, typer.Argument(help="A job's id, or its beginning; default: the latest.", metavar="[JOB]")
+        str | None, typer.Argument(help="A job's id, or its beginning; default: the latest.", metavar="JOB")
     ] = None,
 ) -> int:
     """Show one job: its chunks and batches, and what they wait for."""
@@ -171,18 +113,36 @@ def status(
     return show_status(common, job)
 
 
+@app.command(
+    epilog=examples("orchestrator wait 20260301", "orchestrator wait 20260301-0910 20260301-0915 --timeout 3600")
+)
+@takes(Common)
+def wait(
+    common: Common,
+    job: Annotated[list[str], typer.Argument(help="Jobs to wait for: ids, or beginnings of them.", metavar="JOB")],
+    timeout: Annotated[
+        float | None, typer.Option(help="Wait no longer than this; then exit 5.", min=0, metavar="SECONDS")
+    ] = None,
+) -> int:
+    """Wait until jobs end, and end with their exit code. Other processes work on them; this one sends nothing."""
+    from orchestrator.cli.waiting import wait_for_jobs
+
+    return wait_for_jobs(common, job, timeout_s=timeout)
+
+
 @app.command(epilog=examples("orchestrator resume", "orchestrator resume 20260301"))
 @takes(Common)
 def resume(
     common: Common,
     job: Annotated[
-        list[str] | None, typer.Argument(help="Jobs to go on with; default: all that may.", metavar="[JOB]...")
+        list[str] | None, typer.Argument(help="Jobs to go on with; default: all that may.", metavar="JOB")
     ] = None,
+    confirm: Confirm = None,
 ) -> int:
-    """Go on with jobs that a crash, a signal or a passing cause stopped."""
+    """Go on with jobs that stopped for a cause that passes. A paused one, or one stopped for good, has to be named."""
     from orchestrator.cli.importing import resume_jobs
 
-    return resume_jobs(common, job or [])
+    return resume_jobs(common, job or [], confirmed=confirm)
 
 
 @app.command(epilog=examples("orchestrator report 20260301", "orchestrator report 20260301 --out report"))
@@ -198,6 +158,77 @@ def report(
     from orchestrator.cli.showing import write_report
 
     return write_report(common, job, out)
+
+
+# --- Marketo, and the way to it ----------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator describe leads",
+        "orchestrator describe custom:car_c --json",
+    )
+)
+@takes(Common)
+def describe(
+    common: Common,
+    target: Annotated[str, typer.Argument(help="leads, program-members or custom:API_NAME.", metavar="TARGET")],
+) -> int:
+    """List the fields that the columns of a file may be named after."""
+    from orchestrator.cli.asking import show_fields
+
+    return show_fields(common, target)
+
+
+@app.command(epilog=examples("orchestrator usage", "orchestrator usage --json"))
+@takes(Common)
+def usage(common: Common) -> int:
+    """Show the API calls of today, by user. They are those of everybody who uses the subscription."""
+    from orchestrator.cli.asking import show_usage
+
+    return show_usage(common)
+
+
+@app.command(epilog=examples("orchestrator doctor", "orchestrator doctor --subscription sandbox --json"))
+@takes(Common)
+def doctor(common: Common) -> int:
+    """Look for what could keep imports from working. Credentials, permissions, clock, quota, journal and disk."""
+    from orchestrator.cli.asking import show_doctor
+
+    return show_doctor(common)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator init",
+        "orchestrator init --munchkin-id 123-ABC-456 --client-id 0000-1111 --secret-file /run/secrets/marketo",
+        "orchestrator init --subscription sandbox",
+    )
+)
+@takes(Common)
+def init(
+    common: Common,
+    munchkin_id: Annotated[
+        str | None, typer.Option(help="Of the Marketo instance; asked for if not given.", metavar="ID")
+    ] = None,
+    rest_url: Annotated[
+        str | None, typer.Option(help="Instead of it: the REST endpoint, if it is none of Marketo's.", metavar="URL")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="Of the custom service; asked for if not given.", metavar="ID")
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(help="A file that holds the client secret; it is used where it is.", metavar="FILE"),
+    ] = None,
+) -> int:
+    """Ask for credentials, test them, write them down. In a settings file and, the secret, in one of its own."""
+    from orchestrator.cli.initial import run_init
+
+    return run_init(common, address=munchkin_id or rest_url, client_id=client_id, secret_file=secret_file)
+
+
+# --- a local Marketo ----------------------------------------------------------------------------------------
 
 
 @app.command(
@@ -248,89 +279,10 @@ def demo(
         Path | None, typer.Option(help="Empty directory for it all; default: a temporary one.", metavar="DIR")
     ] = None,
 ) -> int:
-    """Import a generated file into a local Marketo, and write the report."""
+    """Import a generated file into a local Marketo."""
     from orchestrator.cli.demo import run_demo
 
     return run_demo(output, out=out, size_mb=size, row_count=rows, speed=speed)
-
-
-# --- from flags to what the library takes ---------------------------------------------------------------
-
-
-def target_of(
-    object_: str,
-    lookup_field: str,
-    list_id: int | None,
-    partition: str | None,
-    program_id: int | None,
-    member_status: str | None,
-) -> Target:
-    """Return the target that the flags describe; ConfigError names the flag that is missing or too much."""
-    from orchestrator.model import CustomObjects, Leads, ProgramMembers
-
-    leads = {"--lookup-field": lookup_field != "email", "--list-id": list_id, "--partition": partition}
-    members = {"--program-id": program_id, "--member-status": member_status}
-    too_much = [
-        flag
-        for flag, value in ({} if object_ == "leads" else leads).items()
-        | ({} if object_ == "program-members" else members).items()
-        if value
-    ]
-    if too_much:
-        raise ConfigError(f"{', '.join(sorted(too_much))}: not for --object {object_}")
-    if object_ == "leads":
-        return Leads(lookup_field=lookup_field, list_id=list_id, partition=partition)
-    if object_ == "program-members":
-        if program_id is None or not member_status:
-            raise ConfigError("--object program-members: give --program-id and --member-status, too")
-        return ProgramMembers(program_id=program_id, member_status=member_status)
-    kind, _, api_name = object_.partition(":")
-    if kind != "custom" or not api_name:
-        raise ConfigError(f"--object {object_}: must be leads, custom:API_NAME or program-members")
-    return CustomObjects(api_name=api_name)
-
-
-def request_of(
-    files: Sequence[str],
-    target: Target,
-    format_: FileFormat,
-    on_repeated_key: OnRepeatedKey,
-    *,
-    check: bool,
-    name: str | None,
-    out: Path | None,
-) -> ImportRequest:
-    """Return the request that the flags describe."""
-    from orchestrator.model import Format, RepeatedKeys
-    from orchestrator.requests import ImportRequest
-
-    return ImportRequest(
-        sources=expand(files),
-        target=target,
-        format=None if format_ is FileFormat.AUTO else Format(format_.value),
-        name=name,
-        on_repeated_key=RepeatedKeys(on_repeated_key.value),
-        check=check,
-        out_dir=out,
-    )
-
-
-def expand(files: Sequence[str]) -> list[str]:
-    """Replace patterns by the files that match, in natural order; the name of an existing file is no pattern."""
-    found: list[str] = []
-    for file in files:
-        is_pattern = any(character in file for character in "*?[") and not Path(file).exists()
-        matches = sorted(glob.glob(file, recursive=True), key=_natural) if is_pattern else [file]  # noqa: PTH207  # as given
-        if not matches:
-            raise SourceError(f"{file}: no file matches; check the pattern")
-        found += matches
-    return found
-
-
-def _natural(path: str) -> list[tuple[int, int, str]]:
-    """Order file-2 before file-10."""
-    parts = re.split(r"([0-9]+)", path)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -149,6 +149,7 @@ class Interruption:
         self._task: asyncio.Task[object] | None = None
         self._steps: list[Callable[[], None]] = []
         self._received: signal.Signals | None = None
+        self._stopped = asyncio.Event()
 
     @property
     def code(self) -> ExitCode | None:
@@ -180,8 +181,21 @@ class Interruption:
         self._orchestrator = orchestrator
         self._steps = [self._drain, self._abandon, self._end]
 
+    async def unless_stopped(self, question: Coroutine[None, None, bool]) -> bool:
+        """Return the answer to a question; no, if a signal comes before it."""
+        asking = asyncio.create_task(question)
+        stopping = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return asking.done() and asking.result()
+        finally:
+            for task in (asking, stopping):
+                task.cancel()
+            await asyncio.wait((asking, stopping))
+
     def _take(self, number: signal.Signals) -> None:
         self._received = self._received or number
+        self._stopped.set()
         self._steps.pop(0)()
 
     def _cancel(self) -> None:

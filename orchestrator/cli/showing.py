@@ -30,7 +30,7 @@ def show_jobs(common: Common) -> ExitCode:
 
     async def body(console: Console) -> ExitCode:
         async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
-            found = await orchestrator.jobs()
+            found = _of(common.subscription, await orchestrator.jobs())
         if console.json:
             console.document([plain(job) for job in found])
         elif not found:
@@ -42,6 +42,11 @@ def show_jobs(common: Common) -> ExitCode:
         return ExitCode.OK
 
     return execute(common, body)
+
+
+def _of(subscription: str | None, found: Sequence[Job]) -> list[Job]:
+    """Return the jobs of a subscription, if one is named."""
+    return [job for job in found if subscription is None or job.subscription == subscription]
 
 
 def _job_line(job: Job) -> tuple[str, ...]:
@@ -56,7 +61,7 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
         async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
             chosen = job_id
             if chosen is None:
-                found = await orchestrator.jobs()
+                found = _of(common.subscription, await orchestrator.jobs())
                 if not found:
                     raise ConfigError("the journal has no jobs yet; orchestrator import FILE makes one")
                 chosen = found[-1].id
@@ -79,6 +84,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
     lines = [
         f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
+        *([f"  labels    {', '.join(f'{name}={value}' for name, value in job.labels)}"] if job.labels else []),
         f"  times     created {moment(job.created_ms)}, finished {moment(job.finished_ms)}",
         *(f"  source    {_source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
@@ -154,8 +160,8 @@ def write_report(common: Common, job_id: str, out: Path | None) -> ExitCode:
     return execute(common, body)
 
 
-def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: bool) -> ExitCode:
-    """Say what an import would take."""
+def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: bool, flags: str) -> ExitCode:
+    """Say what an import would take; ``flags`` are those that the import itself needs."""
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
@@ -168,7 +174,7 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
         for line in plan_lines(found):
             console.data(line)
         files = shlex.join(map(str, wanted.sources))
-        console.say(f"\nNothing was sent. Next: orchestrator import {files}{same_flags(common)}")
+        console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
         return ExitCode.OK
 
     return execute(common, body)

@@ -20,6 +20,7 @@ from orchestrator.emulator.table import Judged, Table
 
 INVALID_EMAIL = "Invalid email address"
 MISSING_DEDUPE_FIELDS = "missing.dedupe.fields"
+NOBODY = -1  # stands for the id 0, which is a key like any other that nobody has
 
 KeyOf = Callable[[list[str]], Key | None]
 
@@ -170,7 +171,7 @@ def _single_key(found: Sequence[tuple[int, FieldSpec]], lookup: FieldSpec, space
     if at is None:
         return lambda cells: None
     if lookup.name == "id":
-        return lambda cells: int(cells[at]) if is_integer(cells[at]) else None
+        return lambda cells: (int(cells[at]) or NOBODY) if is_integer(cells[at]) else None
     normal = normaliser(lookup.data_type)
     if not space:
         return lambda cells: normal(cells[at])

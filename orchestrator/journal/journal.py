@@ -99,6 +99,10 @@ class Journal:
         """Return how far a job is, summed in the database."""
         return await self._read(reading.job_progress, job_id)
 
+    async def check(self) -> None:
+        """Read the whole file; raises `JournalCorrupt` if it is damaged."""
+        await self._run(self._store.check)
+
     async def owner(self, host: str) -> Owner | None:
         """Return the live process that drives a subscription, None if there is none."""
         return await self._run(partial(self._store.owner, host))

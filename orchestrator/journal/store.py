@@ -69,6 +69,10 @@ class Store:
             raise JournalError(f"the journal {self._path} is closed")
         return self._engine
 
+    def check(self) -> None:
+        """Look the whole file over."""
+        self.read(lambda connection: opening.check(self._path, connection))
+
     # --- who drives a subscription -------------------------------------------------------------------
 
     def take_over(self, host: str, now_ms: int) -> Lease:
@@ -78,7 +82,7 @@ class Store:
         if taken is None:
             raise self._busy(host)
         try:
-            self.read(lambda connection: opening.check(self._path, connection))
+            self.check()
             lease = self.write(writing.raise_epoch, host)
         except BaseException:
             taken.release()

@@ -77,6 +77,7 @@ class Identity:
 
     api_user: str
     emulator: bool  # it is this project's emulator that answers, no Marketo
+    date: str = field(default="", compare=False)  # when identity answered, by its own clock, as HTTP writes it
 
 
 def _count_nothing(kind: str) -> None:
@@ -127,6 +128,7 @@ class Client:
         self._gate = asyncio.Lock()  # calls start in the order they were made
         self._released = asyncio.Event()
         self._emulator = False
+        self._date = ""
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -148,7 +150,7 @@ class Client:
         """Get a token, and say whose it is."""
         with self._named():
             await self._tokens.lease()
-        return Identity(api_user=self._tokens.scope, emulator=self._emulator)
+        return Identity(api_user=self._tokens.scope, emulator=self._emulator, date=self._date)
 
     def token_remaining_ms(self) -> int:
         """Return how long the token in hand still lives."""
@@ -362,6 +364,7 @@ class Client:
             data=form,
         )
         self._emulator = answer.headers.get(wire.EMULATOR_HEADER) == "1"
+        self._date = answer.headers.get("Date", "")
         body = answer.body if answer.status == 200 else _without(answer.body, secret)
         return answers.parse_token(answer.status, answer.content_type, body)
 

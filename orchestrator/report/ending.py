@@ -99,7 +99,7 @@ def next_command(job: Job, code: ExitCode) -> str:
     """Return the command that a person should run next: correct the input, go on, or look."""
     if job.state is JobState.FAILED:
         return shlex.join(["orchestrator", "plan", *job.paths])
-    if code in _RESUMABLE and job.state is not JobState.CANCELLED:
+    if code in _RESUMABLE and job.state not in (JobState.CANCELLED, JobState.COMPLETE):
         return shlex.join(["orchestrator", "resume", job.id])
     return shlex.join(["orchestrator", "status", job.id])
 

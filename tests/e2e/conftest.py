@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import kit
+pytest.register_assert_rewrite("tests.e2e.leads", "tests.e2e.targets")  # what fails there is shown, too
+
+from tests.e2e import kit  # noqa: E402
 
 _MARKS = itertools.count(1)
 

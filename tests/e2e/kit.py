@@ -13,12 +13,16 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from tests.e2e.holdings import HOLDINGS
 
 PATIENCE_S = 90.0  # the slowest machine shows anything within it
 LOOK_EVERY_S = 0.01
@@ -39,6 +43,7 @@ EMULATOR: Mapping[str, Any] = {
     "start_delay_ms_max": 1_000,
     "token_life_ms": int(3_600_000 * SPEED),
     "calls_per_day": 1_000_000,
+    **HOLDINGS,
 }
 
 # The proportions of real settings, for a Marketo that is faster.
@@ -90,6 +95,31 @@ class Emulator:
         if path.startswith("records/"):
             return [json.loads(line) for line in body.splitlines()]
         return json.loads(body)
+
+    def records(self, store: str) -> list[dict[str, Any]]:
+        """Return all records of a store, oldest first."""
+        found: list[dict[str, Any]] = self.ask(f"records/{store}")
+        return found
+
+    def result_file(self, batch: Mapping[str, Any], kind: str) -> str | None:
+        """Return the `failures` or `warnings` of a batch as Marketo's API gives them to anybody who asks."""
+        path = {
+            "Leads": "leads/batch/{id}",
+            "CustomObjects": "customobjects/{api_name}/import/{id}",
+            "ProgramMembers": "program/members/import/{id}",
+        }[batch["object"]].format(id=batch["batch_id"], **batch["target"])
+        who = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": self.client_secret}
+        with self._http.open(f"{self.url}/identity/oauth/token?{urlencode(who)}", timeout=PATIENCE_S) as answer:
+            token = json.loads(answer.read())["access_token"]
+        request = urllib.request.Request(f"{self.url}/bulk/v1/{path}/{kind}.json")
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with self._http.open(request, timeout=PATIENCE_S) as answer:
+                return answer.read().decode("utf-8")
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return None
 
     def add(self, *faults: Mapping[str, Any]) -> None:
         self.ask("faults", list(faults))
@@ -192,17 +222,14 @@ class Ended:
 class Command:
     """A run of the command that goes on; leaving it kills what is left of it."""
 
-    def __init__(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], files: Path, out: int | None = None
-    ) -> None:
-        """Start it; `out` is a descriptor for standard output, in place of a file of its own."""
+    def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], files: Path) -> None:
         files.mkdir()
         self._out, self._err = files / "out", files / "err"
-        with self._out.open("wb") as file, self._err.open("wb") as err:
+        with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=file if out is None else out,
+                stdout=out,
                 stderr=err,
                 cwd=cwd,
                 env=env,
@@ -299,15 +326,6 @@ class Place:
 
     def run(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> Ended:
         with self.start(*arguments, env=env) as command:
-            return command.end()
-
-    def run_piped_to_nobody(self, *arguments: str) -> Ended:
-        """Run the command with a standard output that nobody reads any more."""
-        reading, writing = os.pipe()
-        os.close(reading)
-        self.runs += 1
-        with Command(arguments, cwd=self.directory, env=self.env, files=self.files / str(self.runs), out=writing) as command:
-            os.close(writing)
             return command.end()
 
     def write(self, name: str, content: str | bytes) -> Path:

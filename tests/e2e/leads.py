@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.e2e.kit import Emulator, Ended
 
@@ -64,6 +64,9 @@ class Row:
         return NO_ADDRESS if not self.failure and ("@" not in address or " " in address) else None
 
 
+R = TypeVar("R", bound=Row)
+
+
 # --- sources -----------------------------------------------------------------------------------------------
 
 
@@ -97,13 +100,22 @@ def write(
     delimiter: str = ",",
     bom: bool = False,
     given: str | None = None,
-) -> list[Row]:
-    """Write a source; return its records, as of a file named `given` on the command line."""
+    kind: type[R] = Row,
+    short: bool = False,
+) -> list[R]:
+    """Write a source; return its records, as of a file named `given` on the command line.
+
+    With `short`, the empty cells at the end of a record are left out.
+    """
     text = _line(columns, delimiter, newline)
     pieces, line, records = [text], 1 + text.count("\n"), []
     for number, cells in enumerate(rows, 1):
-        records.append(Row(given or path.name, number, line, {column: cells.get(column, "") for column in columns}))
-        text = _line([cells.get(column, "") for column in columns], delimiter, newline)
+        whole = {column: cells.get(column, "") for column in columns}
+        records.append(kind(given or path.name, number, line, whole))
+        written = list(whole.values())
+        while short and len(written) > 1 and not written[-1]:
+            written.pop()
+        text = _line(written, delimiter, newline)
         pieces.append(text)
         line += text.count("\n")
     path.write_bytes((BOM if bom else b"") + "".join(pieces).encode())

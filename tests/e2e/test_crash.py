@@ -140,11 +140,12 @@ def test_a_source_that_is_gone_is_not_sent_and_holds_nobody_else_up(place: Place
 
 def test_a_source_that_was_changed_meanwhile_is_not_sent_in_part(place: Place, mark: str) -> None:
     source = place.directory / "leads.csv"
-    rows = leads.write(source, leads.people(mark, 1000))
-    place.marketo.add(SLOW)
+    rows = leads.write(source, leads.people(mark, 500))
+    place.marketo.add({"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000})
     with place.start("import", "leads.csv", "--out", "report", "--json") as command:
-        wait_for_batches(command, place, 2)
+        command.see("chunk.submitted", 4)  # more are not sent until one is finished
         command.kill()
+    place.marketo.finish()
     other = mark.replace("mark", "other")
     source.write_bytes(source.read_bytes().replace(mark.encode(), other.encode()))
 
@@ -153,13 +154,39 @@ def test_a_source_that_was_changed_meanwhile_is_not_sent_in_part(place: Place, m
     assert ended.code == 9, ended.err
     summary = leads.read_summary(place.directory / "report")
     assert (summary["state"], summary["exit_reasons"][0]) == ("incomplete", "source_changed")
-    assert summary["rows"]["unsent"] > 0
     assert any("leads.csv" in finding["message"] for finding in summary["findings"])
     assert place.marketo.people(other) == []
     # What Marketo took before is reported, with as much as can be said without the source.
-    taken = sum(batch["rows"] for batch in place.marketo.batches(summary["job_id"]))
-    assert summary["rows"]["read"] - summary["rows"]["unsent"] == taken
+    taken = rows[: sum(batch["rows"] for batch in place.marketo.batches(summary["job_id"]))]
+    leads.assert_delivered(place.marketo, mark, taken)
+    assert summary["rows"] | {"warned": 0} == {
+        "in_source": len(rows), "skipped": {"superseded": 0}, "read": len(rows), "warned": 0,
+        "accepted": sum(row.failure is None for row in taken), "failed": sum(row.failure is not None for row in taken),
+        "unsent": len(rows) - len(taken), "unknown": 0, "unmatched": sum(row.failure is not None for row in taken),
+    }  # fmt: skip
     listed = leads.read_listing(place.directory / "report" / "failures.csv")
-    assert len(listed) == summary["rows"]["failed"]
-    assert summary["rows"]["accepted"] == len(place.marketo.people(mark))
-    assert len(rows) == summary["rows"]["in_source"]
+    assert [(one["source_row"], one["lastName"]) for one in listed] == [
+        ("", row.cells["lastName"]) for row in taken if row.failure
+    ]
+
+
+def test_resumed_too_late_what_marketo_has_forgotten_is_unknown(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 500))
+    place.marketo.add({"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000})
+    with place.start("import", "leads.csv", "--out", "report", "--json") as command:
+        command.see("chunk.submitted", 4)
+        command.kill()
+    place.marketo.finish()
+    place.marketo.ask("skip", {"ms": 8 * 24 * 3_600_000})
+
+    ended = place.run("resume", "--json")
+
+    assert ended.code == 7, ended.err
+    summary = leads.read_summary(place.directory / "report")
+    assert (summary["state"], summary["exit_reasons"]) == ("complete", ["rows_unknown", "rows_failed"])
+    assert [finding["kind"] for finding in summary["findings"]] == ["batch_gone"] * 4
+    unknown = sum(batch["rows"] for batch in summary["batches"][:4])
+    assert (summary["rows"]["unknown"], summary["rows"]["unsent"]) == (unknown, 0)
+    leads.assert_delivered(place.marketo, mark, rows)
+    failed = [(row, row.failure) for row in rows[unknown:] if row.failure]
+    leads.assert_listed(place.directory / "report" / "failures.csv", failed, summary, "Import Failure Reason")

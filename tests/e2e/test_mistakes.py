@@ -63,7 +63,8 @@ def test_an_unknown_host(place: Place) -> None:
 def test_a_host_that_refuses_connections(place: Place) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but nobody listens
-        ended = place.run("import", "leads.csv", env={"MARKETO_REST_URL": f"http://127.0.0.1:{unused.getsockname()[1]}"})
+        address = {"MARKETO_REST_URL": f"http://127.0.0.1:{unused.getsockname()[1]}"}
+        ended = place.run("import", "leads.csv", env={**address, "ORCHESTRATOR_BACKOFF__GIVE_UP_SECONDS": "0.1"})
     assert_told(ended, 5, "refuses connections")
 
 
@@ -75,15 +76,18 @@ def test_plain_http_to_another_machine(place: Place) -> None:
 @pytest.mark.parametrize(
     ("env", "words"),
     [
-        ({"MARKETO_REST_URL": None, "MARKETO_CLIENT_ID": None, "MARKETO_CLIENT_SECRET": None}, ("MARKETO_MUNCHKIN_ID", "orchestrator.toml")),
+        (
+            {"MARKETO_REST_URL": None, "MARKETO_CLIENT_ID": None, "MARKETO_CLIENT_SECRET": None},
+            ("MARKETO_MUNCHKIN_ID", "orchestrator.toml"),
+        ),
         ({"MARKETO_CLIENT_SECRET": None}, ("MARKETO_CLIENT_SECRET",)),
-        ({"MARKETO_CLIENT_SECRET": ""}, ("MARKETO_CLIENT_SECRET",)),
         ({"MARKETO_REST_URL": None, "MARKETO_MUNCHKIN_ID": "123-ABC"}, ("123-ABC-456", "MARKETO_MUNCHKIN_ID")),
-        ({"MARKETO_REST_URL": "my marketo"}, ("MARKETO_REST_URL", "https://")),
     ],
-    ids=["none", "no-secret", "empty-secret", "half-a-munchkin-id", "no-address"],
+    ids=["none", "no-secret", "half-a-munchkin-id"],
 )
-def test_credentials_that_are_missing_or_malformed(place: Place, env: Mapping[str, str | None], words: tuple[str, ...]) -> None:
+def test_credentials_that_are_missing_or_malformed(
+    place: Place, env: Mapping[str, str | None], words: tuple[str, ...]
+) -> None:
     assert_told(place.run("import", "leads.csv", env=env), 2, *words)
 
 
@@ -94,19 +98,18 @@ def test_credentials_that_are_missing_or_malformed(place: Place, env: Mapping[st
     ("arguments", "env", "words"),
     [
         (["--set", "limits.slot=3"], {}, ("limits.slot", "did you mean limits.slots")),
-        (["--set", "limits.slots=many"], {}, ("--set limits.slots", "many", "from 1 to 10")),
-        (["--set", "limits.slots"], {}, ("table.key=value",)),
         ([], {"ORCHESTRATOR_POLLING__INTERVAL": "3"}, ("ORCHESTRATOR_POLLING__INTERVAL",)),
         ([], {"ORCHESTRATOR_LIMITS__SLOTS": "99"}, ("ORCHESTRATOR_LIMITS__SLOTS", "99", "from 1 to 10")),
         (["--config", "nowhere.toml"], {}, ("nowhere.toml", "--config")),
-        (["--subscription", "other"], {}, ("other", "default")),
         (["--object", "contacts"], {}, ("contacts", "leads")),
-        (["--list-id", "7", "--object", "custom:car_c"], {}, ("--list-id",)),
     ],
     ids=[
-        "misspelt-set", "no-number", "no-value", "misspelt-variable", "too-large", "no-file", "no-subscription", "no-object",
-        "flag-of-another-object",
-    ],  # fmt: skip
+        "misspelt-set",
+        "misspelt-variable",
+        "too-large",
+        "no-file",
+        "no-object",
+    ],
 )
 def test_wrong_settings(place: Place, arguments: list[str], env: dict[str, str], words: tuple[str, ...]) -> None:
     assert_told(place.run("import", "leads.csv", *arguments, env=env), 2, *words)
@@ -124,21 +127,8 @@ def test_an_unknown_flag(place: Place) -> None:
     assert "--lookup-field" in ended.err
 
 
-def test_an_unknown_command(place: Place) -> None:
-    ended = place.run("imports", "leads.csv")
-    assert ended.code == 2
-    assert "import" in ended.err
-
-
-def test_no_file_named(place: Place) -> None:
-    ended = place.run("import")
-    assert ended.code == 2
-    assert "FILE" in ended.err
-
-
 def test_a_job_that_is_not_there(place: Place) -> None:
-    for command in ("status", "resume", "report"):
-        assert_told(place.run(command, "20200101"), 2, "20200101")
+    assert_told(place.run("resume", "20200101"), 2, "20200101")
 
 
 # --- files ---------------------------------------------------------------------------------------------------
@@ -153,6 +143,15 @@ def test_a_pattern_without_a_match(place: Place) -> None:
     assert_told(place.run("import", "2026-*.csv"), 4, "2026-*.csv", "no file matches")
 
 
+def test_an_empty_name(place: Place) -> None:
+    assert_told(place.run("import", ""), 2, "name of a file is empty")
+
+
+def test_a_name_that_no_report_could_hold(place: Place) -> None:
+    (place.directory / "\udcff.csv").write_text(GOOD)
+    assert_told(place.run("import", "\udcff.csv"), 4, "UTF-8", "rename")
+
+
 def test_a_directory_in_place_of_a_file(place: Place) -> None:
     (place.directory / "exports").mkdir()
     assert_told(place.run("import", "exports"), 4, "exports", "directory")
@@ -163,22 +162,21 @@ def test_a_directory_in_place_of_a_file(place: Place) -> None:
     [
         (b"", ("empty",)),
         (b"email,firstName\n", ("no record below",)),
-        (b"email,firstName\n\n\r\n", ("no record below",)),
         (GOOD.encode() + b'grace@mistakes.example,"Grace\nHopper,1\nmore,2\n', ("line 3", "quot")),
         (GOOD.encode("utf-16"), ("UTF-16", "UTF-8")),
-        (GOOD.replace("Ada", "Adé").encode("latin-1"), ("line 2", "UTF-8")),
-        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00\xff\xfe\x00", ("UTF-8",)),
-        (GOOD.replace("firstName", "firstname").encode(), ("firstname", "firstName")),
-        (GOOD.replace("firstName", "First Name").encode(), ("First Name", "firstName")),
-        (GOOD.replace("firstName", "email").encode(), ("email", "2 columns")),
-        (GOOD.replace("firstName", "updatedAt").encode(), ("updatedAt",)),
+        (GOOD.replace("firstName", "fristName").encode(), ("fristName", "firstName")),
         (b"firstName,lastName\nAda,Lovelace\n", ("no column 'email'",)),
         (GOOD.encode() + b"big@mistakes.example," + b"x" * 5_000 + b"\n", ("line 3", "5,022 bytes", "3,472")),
     ],
     ids=[
-        "empty", "header-only", "blank-lines-only", "open-quote", "utf-16", "latin-1", "excel", "other-case", "display-name",
-        "column-twice", "read-only-column", "no-key-column", "record-too-large",
-    ],  # fmt: skip
+        "empty",
+        "header-only",
+        "open-quote",
+        "utf-16",
+        "misspelt-column",
+        "no-key-column",
+        "record-too-large",
+    ],
 )
 def test_files_that_cannot_be_imported(place: Place, content: bytes, words: tuple[str, ...]) -> None:
     place.write("wrong.csv", content)
@@ -190,21 +188,16 @@ def test_files_that_cannot_be_imported(place: Place, content: bytes, words: tupl
 # --- where to write ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("out", ["leads.csv/report", "/proc/report"])
-def test_a_report_that_could_not_be_written_is_noticed_first(place: Place, out: str) -> None:
-    assert_told(place.run("import", "leads.csv", "--out", out), 2, out, "--out")
+def test_a_report_that_could_not_be_written_is_noticed_first(place: Place) -> None:
+    ended = place.run("import", "leads.csv", "--out", "leads.csv/report")
+    assert_told(ended, 2, "leads.csv/report", "--out")
 
 
-@pytest.mark.parametrize("state", ["leads.csv/state", "/proc/state"])
-def test_a_state_directory_that_cannot_be_made(place: Place, state: str) -> None:
-    ended = place.run("import", "leads.csv", env={"ORCHESTRATOR_STATE__DIR": state})
-    assert_told(ended, 2, state, "state.dir")
-
-
-def test_a_state_directory_that_cannot_be_made_beside_a_journal_that_can(place: Place) -> None:
+def test_a_state_directory_that_cannot_be_made(place: Place) -> None:
     journal = f"sqlite:///{place.directory / 'journal.db'}"
-    ended = place.run("import", "leads.csv", "--journal", journal, env={"ORCHESTRATOR_STATE__DIR": "leads.csv/state"})
-    assert_told(ended, 2, "leads.csv/state", "state.dir")
+    for arguments in ((), ("--journal", journal)):
+        ended = place.run("import", "leads.csv", *arguments, env={"ORCHESTRATOR_STATE__DIR": "/proc/state"})
+        assert_told(ended, 2, "/proc/state", "state.dir")
 
 
 def test_a_journal_that_is_none(place: Place) -> None:

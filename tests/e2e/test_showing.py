@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -106,29 +109,6 @@ def test_an_empty_journal(place: Place) -> None:
     assert "Nothing to resume" in resumed.err
 
 
-def test_jobs_and_status_tell_what_became_of_a_job(place: Place, imported: dict[str, Any]) -> None:
-    job_id, rows = imported["job_id"], imported["rows"]
-
-    listed = place.run("jobs")
-    assert listed.code == 0
-    heading, line = listed.out.splitlines()
-    assert heading.split() == ["JOB", "STATE", "EXIT", "CREATED", "TARGET", "HOST", "NAME"]
-    assert [job_id, "complete", "3", "spring"] == [line.split()[at] for at in (0, 1, 2, -1)]
-    (job,) = data(place.run("jobs", "--json"))
-    assert (job["id"], job["state"], job["exit_code"], job["name"]) == (job_id, "complete", 3, "spring")
-
-    told = place.run("status", job_id[:-2])
-    assert told.code == 0
-    assert told.out.startswith(f"Job {job_id} (spring): complete\n")
-    assert f"{rows['accepted']} accepted, {rows['failed']} failed, {rows['warned']} with a warning" in told.out
-    for batch in imported["batches"]:
-        assert str(batch["batch_id"]) in told.out
-    found = data(place.run("status", "--json"))
-    assert found["job"]["id"] == job_id
-    assert [chunk["batch_id"] for chunk in found["chunks"]] == [batch["batch_id"] for batch in imported["batches"]]
-    assert found["counters"]["api_calls"] == {kind: n for kind, n in imported["api_calls"].items() if n}
-
-
 def test_report_writes_the_same_report_again_even_without_the_source(place: Place, imported: dict[str, Any]) -> None:
     (place.directory / "leads.csv").unlink()
 
@@ -163,22 +143,6 @@ def test_report_of_a_job_that_has_not_ended_tells_how_far_it_is(place: Place, ma
 # --- how the import itself talks -----------------------------------------------------------------------------
 
 
-def test_events_are_lines_of_json_and_the_summary_is_the_last(place: Place, mark: str) -> None:
-    leads.write(place.directory / "leads.csv", leads.people(mark, 300))
-
-    ended = place.run("import", "leads.csv", "--out", "report", "--json")
-
-    *events, last = ended.events
-    assert [event["event"] for event in events[:2]] == ["job.accepted", "job.planned"]
-    assert events[-1]["event"] == "job.finished"
-    assert {event["event"] for event in events} >= {"chunk.submitted", "batch.completed"}
-    for event in events:
-        assert event["ts"].endswith("Z")
-        assert event["job_id"] == last["summary"]["job_id"]
-    assert [event["ts"] for event in events] == sorted(event["ts"] for event in events)
-    assert last == {"event": "job.summary", "summary": leads.read_summary(place.directory / "report")}
-
-
 def test_an_error_is_a_line_of_json_too(place: Place) -> None:
     ended = place.run("import", "nowhere.csv", "--json")
     assert ended.code == 4
@@ -211,9 +175,44 @@ def test_the_page_opens_offline_and_runs_nothing(place: Place, mark: str) -> Non
     assert "https://" not in page
 
 
-def test_help_of_every_command(place: Place) -> None:
-    for command in ("import", "plan", "jobs", "status", "resume", "report", "emulator", "demo"):
-        ended = place.run(command, "--help")
-        assert ended.code == 0, ended.err
-        assert f"orchestrator {command}" in ended.out
-        assert "Examples:" in ended.out
+# --- standard streams as users have them ---------------------------------------------------------------------
+
+
+def test_whoever_reads_may_go_away(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 60))
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    code = run_with(place, "", "import", "leads.csv", "--out", "report", "--json", out=writing, err=writing)
+
+    os.close(writing)
+    leads.assert_complete(Ended(code=code, out="", err=""), place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+
+
+@pytest.mark.parametrize("redirected", ["<&- >&- 2>&-", ">/dev/full"], ids=["closed", "full"])
+def test_an_import_goes_on_without_its_standard_streams(place: Place, mark: str, redirected: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 60))
+
+    code = run_with(place, redirected, "import", "leads.csv", "--out", "report", "--json")
+
+    leads.assert_complete(Ended(code=code, out="", err=""), place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+
+
+def test_names_that_the_terminal_cannot_show_are_written_as_escapes(place: Place) -> None:
+    place.write("Żółć.csv", "email\na@names.example\n")
+    narrow = {"PYTHONIOENCODING": "ascii"}
+
+    planned = place.run("plan", "Żółć.csv", "--offline", env=narrow)
+    assert (planned.code, planned.out.splitlines()[0][:27]) == (0, "\\u017b\\xf3\\u0142\\u0107.csv:")
+    found = data(place.run("plan", "Żółć.csv", "--offline", "--json", env=narrow))
+    assert found["sources"][0]["path"] == "Żółć.csv"
+
+
+def run_with(place: Place, redirected: str, *arguments: str, out: int | None = None, err: int | None = None) -> int:
+    """Run the command with its standard streams as the shell redirects them; return its exit code."""
+    line = ["sh", "-c", f'exec "$0" -m orchestrator "$@" {redirected}', sys.executable, *arguments]
+    return subprocess.run(
+        line, cwd=place.directory, env=place.env, stdout=out, stderr=err, timeout=60, check=False
+    ).returncode

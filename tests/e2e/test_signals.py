@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from tests.e2e import leads
 from tests.e2e.kit import Place, until
 
 SLOW = {"on": "batch", "do": "slow_import", "factor": 800.0}
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-def test_the_first_signal_finishes_the_upload_under_way_and_sends_nothing_more(
-    place: Place, mark: str, number: signal.Signals
-) -> None:
+def test_the_first_signal_finishes_the_upload_under_way_and_sends_nothing_more(place: Place, mark: str) -> None:
     rows = leads.write(place.directory / "leads.csv", leads.people(mark, 800))
-    place.marketo.add(SLOW, {"on": "create", "nth": 3, "do": "slow", "ms": 200_000})  # a second of real time
+    place.marketo.add(SLOW, {"on": "create", "nth": 3, "do": "slow", "ms": 100_000})  # half a second of real time
     before = len(place.marketo.creates())
     with place.start("import", "leads.csv", "--out", "report", "--json") as command:
         until("the third upload", lambda: len(place.marketo.creates()) >= before + 3, command.shown)
-        command.signal(number)
+        command.signal(signal.SIGINT)
         stopped = command.end()
 
-    assert stopped.code == CODES[number], stopped.err
+    assert stopped.code == 130, stopped.err
     assert "Once more stops at once" in stopped.err
-    assert f"Exit code {CODES[number]}: stopped on request" in stopped.err
+    assert "Exit code 130: stopped on request" in stopped.err
     summary = leads.read_summary(place.directory / "report")
     assert stopped.summary == summary
-    assert (summary["state"], summary["exit_code"]) == ("incomplete", CODES[number])
-    assert summary["exit_reasons"][0] == number.name.lower()
+    assert (summary["state"], summary["exit_code"]) == ("incomplete", 130)
+    assert summary["exit_reasons"][0] == "sigint"
     assert len(place.marketo.batches(summary["job_id"])) == 3  # the third one was under way
     chunks = place.chunks()
     assert {chunk["phase"] for chunk in chunks} <= {"ready", "submitted", "collecting", "done"}
@@ -113,15 +107,6 @@ def test_a_signal_while_nothing_may_be_sent_ends_the_wait(place: Place, mark: st
     place.marketo.heal()
 
     ended = place.run("resume")
-
-    leads.assert_complete(ended, place.directory / "report", rows)
-    leads.assert_delivered(place.marketo, mark, rows)
-
-
-def test_whoever_reads_the_events_may_go_away(place: Place, mark: str) -> None:
-    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 60))
-
-    ended = place.run_piped_to_nobody("import", "leads.csv", "--out", "report", "--json")
 
     leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)

@@ -25,6 +25,7 @@ FLOORS = (
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
     {"app"},
+    {"doctor", "onboarding"},
     {"service", "cli"},
     {"__init__", "__main__"},
 )

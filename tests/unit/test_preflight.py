@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from orchestrator.emulator.config import ChannelSpec, ProgramSpec
 from orchestrator.errors import AccessDenied, HeaderError, InvalidRequest, SourceError, Unavailable
 from orchestrator.marketo.reads import LOOKUP_FIELDS, OTHER_STANDARD_FIELDS, Field, Relationship, Schema
 from orchestrator.model import CustomObjects, FileIdentity, Format, Leads, ProgramMembers, Source, Target
-from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, look_up, unasked
+from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, unasked
 from orchestrator.source.split import Plan
 from tests.contract.test_client import world
 
@@ -280,3 +281,32 @@ def test_of_many_wrong_headers_only_the_first_are_told():
 
 def test_without_a_schema_every_header_will_do():
     check_headers([planned("a.csv", "nonsense", "nonsense", "")], Known(schema=None, key_columns=("vin",)))
+
+
+# --- the files that patterns mean ----------------------------------------------------------------------
+
+
+def test_patterns_stand_for_files_in_natural_order(tmp_path: Path):
+    names = ["part-1.csv", "part-2.csv", "part-2b.csv", "part-10.csv", "parts.csv"]
+    for name in reversed(names):
+        (tmp_path / name).write_text("email\n")
+    (tmp_path / "part-3.csv").mkdir()
+
+    located = locate([f"{tmp_path}/parts.csv", f"{tmp_path}/part-*.csv"])
+
+    assert [Path(given).name for given, _ in located] == ["parts.csv", *names[:-1]]
+
+
+def test_equal_numbers_stand_in_the_order_of_their_digits_whatever_the_directory_says(tmp_path: Path):
+    names = [f"part-{'0' * zeros}1.csv" for zeros in reversed(range(9))]
+    for name in (*names[1::2], *names[::2]):
+        (tmp_path / name).write_text("email\n")
+
+    assert [Path(given).name for given, _ in locate([f"{tmp_path}/*.csv"])] == names
+
+
+def test_a_pattern_that_matches_no_file_is_told_of(tmp_path: Path):
+    (tmp_path / "part-1").mkdir()
+    for pattern in ("part-*", "other-*"):
+        with pytest.raises(SourceError, match="no file matches"):
+            locate([f"{tmp_path}/{pattern}"])

@@ -91,7 +91,7 @@ def test_no_credentials_at_all(capsys, monkeypatch):
 
 
 def test_verbose_logs_where_an_unexpected_error_came_from(capsys, monkeypatch):
-    def broken(*arguments):
+    def broken(*arguments, **options):
         raise RuntimeError("alice@example.com")
 
     monkeypatch.setattr("orchestrator.preflight.locate", broken)

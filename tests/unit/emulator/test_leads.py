@@ -221,12 +221,13 @@ def test_partitions_keep_people_apart():
 def test_updating_by_id_makes_nobody():
     world = World()
     world.done("email,firstName\na@x.com,A\nb@x.com,B\n")
-    batch = world.done("id,email,firstName\n2,new@x.com,New\n3,BAD,C\nx,,D\n,,E\n1,,NULL\n", Leads(lookup_field="id"))
-    assert world.counts(batch) == (2, 3, 0)
+    batch = world.done("id,email,firstName\n2,new@x.com,New\n3,BAD,C\nx,,D\n,,E\n1,,NULL\n0,,F\n", Leads(lookup_field="id"))
+    assert world.counts(batch) == (2, 4, 0)
     assert world.people() == [{"email": "a@x.com", "firstName": ""}, {"email": "new@x.com", "firstName": "New"}]
     file = world.engine.result_file(batch, ResultKind.FAILURES)
     assert file is not None
     assert "3,BAD,C,Lead not found\n" in file
+    assert "0,,F,Lead not found\n" in file
     world.done("email,firstName\nnew@x.com,Found\n")  # the index of addresses knows of the change
     assert world.people()[1] == {"email": "new@x.com", "firstName": "Found"}
 

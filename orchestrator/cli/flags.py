@@ -1,0 +1,200 @@
+"""The flags of commands that are about an import, and what the library makes of them.
+
+Nothing heavy is imported here: these flags stand in ``--help``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.common import parameters
+from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orchestrator.model import Share, Target
+    from orchestrator.requests import ImportRequest
+
+LABELS_MAX = 100  # of one job; they stand in each of its summaries
+LABEL_CHARS_MAX = 1_000  # of a name with its value
+
+
+class FileFormat(StrEnum):
+    """What ``--format`` takes."""
+
+    AUTO = "auto"
+    CSV = "csv"
+    TSV = "tsv"
+    SSV = "ssv"
+
+
+class OnRepeatedKey(StrEnum):
+    """What ``--on-repeated-key`` takes."""
+
+    ORDER = "order"
+    IGNORE = "ignore"
+
+
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        help="Munchkin id of the subscription that is meant; a protected one needs it.", metavar="MUNCHKIN_ID"
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFlags:
+    """What is to be imported, and how."""
+
+    object: Annotated[str, typer.Option(help="leads, custom:API_NAME or program-members.", metavar="OBJECT")] = "leads"
+    lookup_field: Annotated[
+        str, typer.Option(help="Leads: the field that finds an existing person.", metavar="FIELD")
+    ] = "email"
+    list_id: Annotated[
+        int | None, typer.Option(help="Leads: also add them to this static list.", min=1, metavar="ID")
+    ] = None
+    partition: Annotated[str | None, typer.Option(help="Leads: the partition they belong to.", metavar="NAME")] = None
+    program_id: Annotated[int | None, typer.Option(help="Program members: the program.", min=1, metavar="ID")] = None
+    member_status: Annotated[str | None, typer.Option(help="Program members: their status.", metavar="STATUS")] = None
+    format: Annotated[FileFormat, typer.Option(help="How cells are separated.")] = FileFormat.AUTO
+    on_repeated_key: Annotated[
+        OnRepeatedKey,
+        typer.Option(help="order: the last row of a key wins. ignore: keys are unique; if not, duplicates arise."),
+    ] = OnRepeatedKey.ORDER
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            help="Send so many rows first, spread over the files. On a terminal, show what became of them and ask "
+            "whether to go on; elsewhere, --max-failed decides.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None
+    max_failed: Annotated[
+        str,
+        typer.Option(
+            help="Pause, exit 8, when more rows failed than this: a number, or a percentage of the rows that are "
+            "through, which counts from 1,000 on. 100% lets all fail.",
+            metavar="N|N%",
+        ),
+    ] = "50%"
+    accept_failed: Annotated[
+        str | None,
+        typer.Option(help="Exit 0, not 3, if no more rows failed than this.", metavar="N|N%"),
+    ] = None
+    min_rows: Annotated[
+        int | None, typer.Option(help="Refuse, exit 4, if there are fewer rows in all files.", min=0, metavar="N")
+    ] = None
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="A file without records is no error.")] = False
+    no_check: Annotated[
+        bool,
+        typer.Option(
+            "--no-check",
+            help="Do not compare headers, lookup field, list, partition, program and status with what Marketo has.",
+        ),
+    ] = False
+    name: Annotated[str | None, typer.Option(help="A name for the job.", metavar="TEXT")] = None
+    label: Annotated[
+        tuple[str, ...], typer.Option("--label", help="A label for the summary; repeatable.", metavar="K=V")
+    ] = ()
+    out: Annotated[Path | None, typer.Option(help="Directory of the report; default: ./JOB.", metavar="DIR")] = None
+    confirm: Confirm = None
+
+    def request(self, files: Sequence[str]) -> ImportRequest:
+        """Return the request that the flags describe; ConfigError names the flag that is wrong."""
+        from orchestrator.model import Format, RepeatedKeys
+        from orchestrator.requests import ImportRequest
+
+        return ImportRequest(
+            sources=files,
+            target=self.target(),
+            format=None if self.format is FileFormat.AUTO else Format(self.format.value),
+            name=self.name,
+            labels=labels_of(self.label),
+            on_repeated_key=RepeatedKeys(self.on_repeated_key.value),
+            check=not self.no_check,
+            allow_empty=self.allow_empty,
+            rows_min=self.min_rows or 0,
+            failed_accepted=None if self.accept_failed is None else share_of("--accept-failed", self.accept_failed),
+            failed_max=share_of("--max-failed", self.max_failed),
+            canary_rows=self.canary or 0,
+            out_dir=self.out,
+        )
+
+    def target(self) -> Target:
+        """Return the target that the flags describe; ConfigError names the flag that is missing or too much."""
+        from orchestrator.model import Leads, ProgramMembers
+
+        leads = {
+            "--lookup-field": self.lookup_field != "email",
+            "--list-id": self.list_id,
+            "--partition": self.partition,
+        }
+        members = {"--program-id": self.program_id, "--member-status": self.member_status}
+        wrong = ({} if self.object == "leads" else leads) | ({} if self.object == "program-members" else members)
+        too_much = sorted(flag for flag, value in wrong.items() if value)
+        if too_much:
+            raise ConfigError(f"{', '.join(too_much)}: not for --object {self.object}")
+        if self.object == "leads":
+            return Leads(lookup_field=self.lookup_field, list_id=self.list_id, partition=self.partition)
+        if self.object == "program-members":
+            if self.program_id is None or not self.member_status:
+                raise ConfigError("--object program-members: give --program-id and --member-status, too")
+            return ProgramMembers(program_id=self.program_id, member_status=self.member_status)
+        return custom_object(self.object, f"--object {self.object}")
+
+    def words(self) -> str:
+        """Return these flags as they are given to another command; empty, or with a space before them."""
+        texts: list[str] = []
+        for parameter in parameters(ImportFlags):
+            value = getattr(self, parameter.name)
+            flag = f"--{parameter.name.replace('_', '-')}"
+            if value is True:
+                texts.append(flag)
+            elif isinstance(value, tuple):
+                texts += [text for each in value for text in (flag, each)]
+            elif value != parameter.default:
+                texts += [flag, str(value)]
+        return f" {shlex.join(texts)}" if texts else ""
+
+
+def custom_object(text: str, where: str) -> Target:
+    """Return the target that ``custom:NAME`` means; ConfigError begins with ``where``."""
+    from orchestrator.model import CustomObjects
+
+    kind, _, api_name = text.partition(":")
+    if kind != "custom" or not api_name:
+        raise ConfigError(f"{where}: must be leads, custom:API_NAME or program-members")
+    return CustomObjects(api_name=api_name)
+
+
+def share_of(flag: str, text: str) -> Share:
+    """Return a number or a percentage of rows; ConfigError names the flag."""
+    from orchestrator.model import Share
+
+    try:
+        return Share.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {error}") from None
+
+
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return labels given as ``NAME=VALUE``; ConfigError shows the wrong one."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or len(text) > LABEL_CHARS_MAX:
+            raise ConfigError(f"--label {text[:50]}: write it as NAME=VALUE, of {LABEL_CHARS_MAX:,} characters at most")
+        if name.strip() in labels:
+            raise ConfigError(f"--label {name.strip()}: is given twice")
+        labels[name.strip()] = value.strip()
+    if len(labels) > LABELS_MAX:
+        raise ConfigError(f"--label: {len(labels)} are too many; at most {LABELS_MAX} can be kept")
+    return labels

@@ -1,0 +1,86 @@
+"""``wait``: be there until jobs end that other processes work on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from orchestrator.app import Orchestrator
+from orchestrator.cli.common import Common
+from orchestrator.cli.console import Console
+from orchestrator.cli.endings import tell_code, tell_end
+from orchestrator.cli.following import Followed, shown
+from orchestrator.cli.session import execute, find_job, read_settings, same_flags
+from orchestrator.cli.words import duration, number, rows
+from orchestrator.clock import SystemClock
+from orchestrator.model import ExitCode
+from orchestrator.report.ending import worst
+
+
+def wait_for_jobs(common: Common, job_ids: Sequence[str], *, timeout_s: float | None) -> ExitCode:
+    """Wait until jobs end, or until ``timeout_s`` seconds have passed; return the code of them all."""
+    flags = same_flags(common)
+
+    async def wait(console: Console) -> ExitCode:
+        settings = read_settings(common)
+        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+            handles = [await find_job(orchestrator, job_id) for job_id in dict.fromkeys(job_ids)]
+            unique = {handle.id: handle for handle in handles}
+            jobs = [Followed(handle, importers=settings.limits.importers) for handle in unique.values()]
+            for job in jobs:
+                console.say(f"Waiting for job {job.handle.id}")
+            try:
+                settled = await _settled(jobs, console, timeout_s)
+            except asyncio.CancelledError:
+                again = f"orchestrator wait {' '.join(unique)}{flags}"
+                tell_code(console, ExitCode.SIGINT, again, meaning="no longer waited for; whoever sends goes on")
+                return ExitCode.SIGINT
+            codes = [
+                await _tell(job, console, over=over, timeout_s=timeout_s, flags=flags)
+                for job, over in zip(jobs, settled, strict=True)
+            ]
+        total = worst(codes)
+        if len(codes) > 1:
+            tell_code(console, total)
+        return total
+
+    return execute(common, wait)
+
+
+async def _settled(jobs: Sequence[Followed], console: Console, timeout_s: float | None) -> list[bool | None]:
+    """Wait for jobs; return of each whether it ended or, False, nobody works on it; None if it was not waited for."""
+    async with shown(jobs, console, SystemClock()), asyncio.TaskGroup() as tasks:
+        watching = [tasks.create_task(job.watch(lambda event: None)) for job in jobs]
+        waiting = [tasks.create_task(job.handle.settled()) for job in jobs]
+        await asyncio.wait(waiting, timeout=timeout_s)
+        found = [task.result() if task.done() else None for task in waiting]
+        for task in (*watching, *waiting):
+            task.cancel()
+    return found
+
+
+async def _tell(job: Followed, console: Console, *, over: bool | None, timeout_s: float | None, flags: str) -> ExitCode:
+    """Tell how a job ended, or why it is waited for no longer; return its code."""
+    summary = await job.handle.summary()
+    if console.json:
+        console.line({"event": "job.summary", "summary": asdict(summary)})
+    if over:
+        directory = Path((await job.handle.status()).job.out_dir)
+        tell_end(console, summary, directory, ExitCode(summary.exit_code), flags)
+        return ExitCode(summary.exit_code)
+    counts = summary.rows
+    console.say()
+    console.insist(
+        f"Job {job.handle.id} is {summary.state}: {number(counts.accepted)} of {rows(counts.in_source)} accepted, "
+        f"{number(counts.unsent)} unsent.",
+        "warn",
+    )
+    if over is None:
+        meaning = f"the job is not finished after {duration(timeout_s or 0)}"
+        tell_code(console, ExitCode.INTERRUPTED, f"orchestrator wait {job.handle.id}{flags}", meaning=meaning)
+    else:
+        meaning = "no process works on the job any more; orchestrator resume goes on with it"
+        tell_code(console, ExitCode.INTERRUPTED, f"orchestrator resume {job.handle.id}{flags}", meaning=meaning)
+    return ExitCode.INTERRUPTED

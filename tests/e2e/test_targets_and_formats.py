@@ -1,0 +1,63 @@
+"""Each target in each format: what Marketo holds and what it says of rows equals what was sent, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e import leads, targets
+from tests.e2e.kit import Place
+
+DELIMITERS = {"csv": ",", "tsv": "\t", "ssv": ";"}
+AS_WRITTEN = {"csv": ("\n", False), "tsv": ("\r\n", False), "ssv": ("\r\n", True)}  # line end, byte order mark
+RECORDS = 110  # some 130 rows, in three or four uploads
+SLOW = {"on": "batch", "do": "slow_import", "factor": 200.0}  # so that two batches of one key would meet
+SMALL = {"ORCHESTRATOR_LIMITS__BODY_BYTES_MAX": "3000"}
+
+
+@pytest.mark.parametrize("how", ["detected", "told"])
+@pytest.mark.parametrize("form", DELIMITERS)
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_every_row_arrives_and_every_other_one_is_reported(
+    place: Place, mark: str, name: str, form: str, how: str
+) -> None:
+    target, delimiter = targets.TARGETS[name], DELIMITERS[form]
+    newline, bom = AS_WRITTEN[form]
+    rows = leads.write(
+        place.directory / "export.txt",
+        targets.rows(target, mark, RECORDS),
+        columns=target.columns,
+        kind=target.row,
+        delimiter=delimiter,
+        newline=newline,
+        bom=bom,
+        short=how == "told",  # nobody could tell from such a file how its cells are separated
+    )
+    place.marketo.add(
+        {"on": "batch", "do": "slow_import", "factor": 200.0}
+    )  # so that two batches of one key would meet
+    flags = target.flags if how == "detected" else (*target.flags, "--format", form)
+
+    ended = place.run("import", "export.txt", "--out", "report", *flags, env=SMALL)
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    targets.assert_delivered(place.marketo, target, mark, rows)
+    targets.assert_result_files(place.marketo, summary, rows, delimiter)
+    assert place.marketo.collisions(mark) == []
+    assert summary["target"] == target.summary
+    assert summary["sources"][0]["delimiter"] == delimiter
+    assert summary["chunks"]["done"] == len(summary["batches"]) > 2
+    assert {batch["format"] for batch in place.marketo.batches(summary["job_id"])} == {form}
+    assert min(summary["rows"][outcome] for outcome in ("accepted", "failed", "warned")) > 5
+
+
+@pytest.mark.parametrize("form", ["tsv", "ssv"])
+def test_a_file_that_does_not_show_its_format_is_refused_with_the_flag_to_give(place: Place, form: str) -> None:
+    before = len(place.marketo.creates())
+    rows = [{"email": "ada@formats.example", "lastName": "Ada"}, {"email": "bob@formats.example"}]
+    leads.write(place.directory / "leads.csv", rows, delimiter=DELIMITERS[form], short=True)
+
+    ended = place.run("import", "leads.csv")
+
+    assert ended.code == 4, ended.err
+    assert f"--format {form}" in ended.err
+    assert len(place.marketo.creates()) == before
