@@ -86,11 +86,11 @@ NOT_RUN: Mapping[str, str] = {
     "docker stop --time 120 marketo-import": _DOCKER,
     "docker run --rm -e MARKETO_MUNCHKIN_ID -e MARKETO_CLIENT_ID -e MARKETO_CLIENT_SECRET \\\n"
     '    -v marketo-state:/state -v "$PWD/data:/data" marketo-bulk resume': _DOCKER,
-    "docker run --rm -d --name local-marketo marketo-bulk emulator --host 0.0.0.0": _DOCKER,
-    "docker run --rm --link local-marketo -e MARKETO_REST_URL=http://local-marketo:8080 "
-    "-e MARKETO_CLIENT_ID=emulator \\\n"
-    '    -e MARKETO_CLIENT_SECRET=emulator-secret -v "$PWD/data:/data" marketo-bulk import leads.csv '
-    "--set http.insecure=true": _DOCKER,
+    "docker network create marketo": _DOCKER,
+    "docker run --rm -d --network marketo --name local-marketo marketo-bulk emulator --host 0.0.0.0": _DOCKER,
+    'docker run --rm --network marketo -v "$PWD/data:/data" -e MARKETO_REST_URL=http://local-marketo:8080 \\\n'
+    "    -e MARKETO_CLIENT_ID=emulator -e MARKETO_CLIENT_SECRET=emulator-secret \\\n"
+    "    marketo-bulk import leads.csv --set http.insecure=true": _DOCKER,
 }
 
 # Commands that end with another code than 0, as their page says.
@@ -298,6 +298,17 @@ def test_every_command_and_every_flag_has_its_place() -> None:
         assert [
             flag for flag in flags if flag.startswith("-") and not re.search(rf"(?<!\S){flag}(?![\w-])", section)
         ] == []
+
+
+def test_the_examples_of_the_help_can_be_typed() -> None:
+    """They have no flag that is not there, and lack no argument; what they do is shown on the pages."""
+    for name, command in docs_reference.commands().items():
+        lines = [line.strip() for line in command.epilog.splitlines() if line.startswith("  ")]
+        assert lines, name
+        for line in lines:
+            program, typed, *arguments = shlex.split(line.partition(" > ")[0])
+            assert (program, typed) == ("orchestrator", name)
+            command.make_context(name, arguments)
 
 
 def test_every_setting_has_its_place() -> None:

@@ -13,9 +13,7 @@ from tests.e2e.test_commands import following
 
 def troubled(mark: str, count: int, *, failing: int) -> list[dict[str, str]]:
     """Return rows of which the last ones fail."""
-    return [
-        {"email": f"p{n}@{mark}", "leadScore": "many" if n >= count - failing else str(n)} for n in range(count)
-    ]
+    return [{"email": f"p{n}@{mark}", "leadScore": "many" if n >= count - failing else str(n)} for n in range(count)]
 
 
 # --- how many may fail -----------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e import leads
 from tests.e2e.kit import Place, until
 
@@ -15,21 +13,21 @@ SLOW = {"on": "batch", "do": "slow_import", "factor": 800.0}
 DISTANCES = (0, 60, 90, 250)  # in rows; a chunk has about 80
 
 
-def write_repeated(path: Path, mark: str, *, spellings: tuple[str, ...] = ("{}",)) -> list[leads.Row]:
-    """Write 500 rows about 400 people: a hundred of them come twice."""
+def write_repeated(path: Path, mark: str) -> list[leads.Row]:
+    """Write 500 rows about 400 people: a hundred of them come twice, every other one spelt a little differently."""
     places = []
     for n, cells in enumerate(leads.people(mark, 400, troubled=False)):
         places.append((float(n), cells))
         if n % 4 == 0:
             again = {**cells, "lastName": f"again {n}", "company": ""}  # which leaves the company as it is
-            again["email"] = spellings[n // 4 % len(spellings)].format(cells["email"])
+            if n % 8 == 0:
+                again["email"] = f" {cells['email'].upper()} "
             places.append((n + DISTANCES[n // 4 % len(DISTANCES)] + 0.5, again))
     return leads.write(path, [cells for _, cells in sorted(places, key=lambda place: place[0])])
 
 
-@pytest.mark.parametrize("spellings", [("{}",), (" {}", "{} ")], ids=["same", "spaces"])
-def test_nobody_becomes_two_and_the_last_row_wins(place: Place, mark: str, spellings: tuple[str, ...]) -> None:
-    rows = write_repeated(place.directory / "leads.csv", mark, spellings=spellings)
+def test_nobody_becomes_two_and_the_last_row_wins(place: Place, mark: str) -> None:
+    rows = write_repeated(place.directory / "leads.csv", mark)
     place.marketo.add(SLOW)
 
     ended = place.run("import", "leads.csv", "--out", "report")

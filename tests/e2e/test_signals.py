@@ -75,7 +75,7 @@ def test_a_third_signal_is_obeyed_too(place: Place, mark: str) -> None:
         stopped = command.end()
     assert stopped.code == 143, stopped.err
 
-    ended = place.run("resume")
+    ended = place.run("resume", env={"ORCHESTRATOR_HTTP__TIMEOUT_SECONDS": "1"})
 
     leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
