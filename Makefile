@@ -27,7 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 test: lint ## everything that must be green before a change is shared
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .

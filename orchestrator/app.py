@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Settings, load
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts
-from orchestrator.errors import ConfigError, OrchestratorError, SourceError
+from orchestrator.errors import ConfigError, SourceError
 from orchestrator.following import UNFINISHED, JobHandle
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
 from orchestrator.intake import Intake
@@ -126,7 +126,7 @@ class Orchestrator:
                 settings=chosen,
                 subscription=subscription,
                 journal=journal,
-                offload=stack.enter_context(Offload()),
+                offload=await stack.enter_async_context(Offload()),
                 clock=ticking,
                 rng=SystemRandom() if rng is None else rng,
                 session=session,
@@ -186,7 +186,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        located = preflight.locate(request.sources, allow_empty=request.allow_empty)
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         job_id = self._new_job_id()
         destination = await self.connect()
         out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
@@ -212,10 +212,11 @@ class Orchestrator:
         self._keeper.hold(job.id)
         try:
             await self._intake.plan_job(job)
-        except OrchestratorError:
+        except BaseException:  # cancelled, too: nobody waits for it any longer
             self._keeper.let_go(job.id)
             if request.out_dir is None:
-                out_dir.rmdir()
+                with suppress(OSError):
+                    out_dir.rmdir()
             raise
         await self._drive()
         return self.handle(job.id)
@@ -232,7 +233,7 @@ class Orchestrator:
 
         """
         started_ms = self._clock.now_ms()
-        located = preflight.locate(request.sources, allow_empty=request.allow_empty)
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         host = None if offline else (await self.connect()).host
         prepared = await self._intake.prepare(located, request.target, request.options(), offline=offline)
         planning_ms = self._clock.now_ms() - started_ms
@@ -266,6 +267,7 @@ class Orchestrator:
             state_dir=self._state_dir,
             next_change=self._keeper.next_change,
             wanted=self._keeper.wanted,
+            stopped=lambda: self._keeper.stopped,
         )
 
     async def job(self, job_id: str) -> JobHandle:
@@ -334,21 +336,17 @@ class Orchestrator:
     async def _revive(self, job: Job) -> None:
         """Make an unfinished job one that this process waits for."""
         self._calls.adopt(job.id)
-        self._keeper.hold(job.id)
-        try:
-            if job.state is JobState.PLANNING:
+        stopped = (JobState.INCOMPLETE, JobState.PAUSED)
+        if job.state in stopped:
+            going: JobValues = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=going)], only_from=stopped)
+        self._keeper.hold(job.id)  # only now: a job that has ended is let go of
+        if job.state is JobState.PLANNING:
+            try:
                 await self._intake.plan_job(job)
-            elif job.state in (JobState.INCOMPLETE, JobState.PAUSED):
-                going: JobValues = {
-                    "state": JobState.RUNNING,
-                    "finished_ms": None,
-                    "exit_code": None,
-                    "exit_reasons": (),
-                }
-                await self._journal.write_unfenced([JobChanged(job_id=job.id, values=going)])
-        except OrchestratorError:
-            self._keeper.let_go(job.id)
-            raise
+            except BaseException:
+                self._keeper.let_go(job.id)
+                raise
 
     def _new_job_id(self) -> JobId:
         moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)

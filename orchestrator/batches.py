@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator import events
 from orchestrator.desk import CAUSES, Desk, DrivenJob, span_data
-from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError
+from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError, OrchestratorError
 from orchestrator.journal.changes import ChunkValues, FindingAdded, Told
 from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client
@@ -129,24 +129,28 @@ class Batches:
         """Fetch a finished batch's result files and find the source rows they list."""
         driven, chunk, source = self._desk.find(command.chunk)
         directory = driven.directory / "results"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = {
             ResultKind.FAILURES: directory / f"{chunk.id}.failures",
             ResultKind.WARNINGS: directory / f"{chunk.id}.warnings",
         }
         wanted = {ResultKind.FAILURES: chunk.failed, ResultKind.WARNINGS: chunk.warned}
         self._fetches[chunk.id] += 1
+        attribution = None
         try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             there = {
                 kind: path
                 for kind, path in files.items()
                 if wanted[kind] and await self._fetch(driven, chunk, kind, path)
             }
+            if any(wanted.values()):
+                attribution = await self._offload.run(_attribute, driven, chunk, source, there)
         except MarketoError as error:
             return await self._call_failed(driven, chunk, error)
-        attribution = None
-        if any(wanted.values()):
-            attribution = await self._offload.run(_attribute, driven, chunk, source, there)
+        except (OrchestratorError, OSError) as error:  # of the disk; it says so, and may have room again
+            await self._desk.write(*self._desk.found(driven, "results_unwritten", str(error), chunk))
+            return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)
+        if attribution is not None:
             faulty = any(finding.kind in FAULTY_FILE for finding in attribution.findings)
             if faulty and self._fetches[chunk.id] < FETCHES_MAX:
                 return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)

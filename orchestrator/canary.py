@@ -28,25 +28,25 @@ def with_canary(
         SourceChanged: a source is not the file that was planned.
 
     """
-    share = -(-rows // max(1, sum(bool(plan.spans) for plan in plans)))
+    filled = [plan for plan in plans if plan.spans]
+    share = -(-rows // max(1, len(filled)))
+    cuts = [behead(plan.source, plan.spans[0], rows=share) for plan in filled]
+    free = _free(filled, [cut[0] for cut in cuts], key_columns)
     spans: list[Span] = []
     canaries: list[int] = []
-    for number, plan in enumerate(plans):
-        if not plan.spans:
-            continue
-        first, *others = plan.spans
-        cut = behead(plan.source, first, rows=share)
-        if _is_free(plan, cut[0], plans[:number], key_columns):
+    for number, (plan, cut) in enumerate(zip(filled, cuts, strict=True)):
+        if number in free:
             canaries.append(len(spans))
-            first, *others = [*cut, *others]
-        spans += [first, *others]
+        spans += (*cut, *plan.spans[1:]) if number in free else plan.spans
     return tuple(spans), tuple(canaries)
 
 
-def _is_free(plan: Plan, head: Span, before: Sequence[Plan], key_columns: Sequence[str]) -> bool:
-    claims = claims_of(plan.source, head, key_columns, SALT)
-    return not any(
-        overlap(claims, claims_of(earlier.source, span, key_columns, SALT))
-        for earlier in before
-        for span in earlier.spans
-    )
+def _free(plans: Sequence[Plan], heads: Sequence[Span], key_columns: Sequence[str]) -> list[int]:
+    """Return the plans of whose heads no key stands in a plan before; each but the last is read once."""
+    claims = [claims_of(plan.source, head, key_columns, SALT) for plan, head in zip(plans, heads, strict=True)]
+    free = list(range(len(plans)))
+    for number, plan in enumerate(plans):
+        for span in plan.spans if free[-1] > number else ():
+            before = claims_of(plan.source, span, key_columns, SALT)
+            free = [later for later in free if later <= number or not overlap(claims[later], before)]
+    return free

@@ -1,20 +1,22 @@
 """Which chunks share keys: the claims of every chunk that may soon be sent or is under way.
 
 A chunk's claims are a sorted array of fingerprints, kept in a file until its batch is finished, so a restart
-finds the claims of what is at Marketo even if the source is gone.  A chunk whose claims can no longer be found
-out shares a key with every other: waiting for it costs time, guessing could cost records.
+finds the claims of what is at Marketo even if the source is gone.  A file that is damaged is made anew; one that
+cannot be written is done without.  A chunk whose claims can no longer be found out shares a key with every other:
+waiting for it costs time, guessing could cost records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import SourceError
+from orchestrator.errors import OrchestratorError, SourceError
 from orchestrator.model import ChunkId
 from orchestrator.offload import Offload
 from orchestrator.report.files import replacing
@@ -66,7 +68,7 @@ class ClaimStore:
         """Forget a chunk's claims, if they are held."""
         claim = self._held.pop(chunk, None)
         if claim is not None:
-            await self._offload.run(claim.file.unlink, missing_ok=True)
+            await self._offload.run(_drop, claim.file)
 
 
 def _hold(
@@ -77,21 +79,42 @@ def _hold(
     compute: Callable[[], Fingerprints],
     others: Sequence[Claim],
 ) -> tuple[Claim, frozenset[ChunkId]]:
-    if not file.exists():
+    held = _load(file)
+    if held is None:
         try:
-            fingerprints = compute()
+            held = _keep(file, compute())
         except SourceError:
             if not under_way:
                 raise
-            claim = Claim(chunk=chunk, space=space, fingerprints=None, file=file)
-            return claim, frozenset(other.chunk for other in others)
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(file) as target:
-            np.save(target, fingerprints, allow_pickle=False)
-    held: Fingerprints = np.load(file, mmap_mode="r", allow_pickle=False)
     claim = Claim(chunk=chunk, space=space, fingerprints=held, file=file)
     return claim, frozenset(other.chunk for other in others if _shared(held, other.fingerprints))
 
 
-def _shared(ours: Fingerprints, theirs: Fingerprints | None) -> bool:
-    return theirs is None or overlap(ours, theirs)
+def _load(file: Path) -> Fingerprints | None:
+    """Return the claims that are in a file; None if there is none, or none that is whole."""
+    try:
+        found = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = found.dtype == np.uint64 and found.ndim == 1 and bool((found[1:] > found[:-1]).all())
+    return found if whole else None
+
+
+def _keep(file: Path, fingerprints: Fingerprints) -> Fingerprints:
+    """Write claims to a file; return them as they stand there, or in memory if they cannot be written."""
+    try:
+        with replacing(file) as target:
+            np.save(target, fingerprints, allow_pickle=False)
+    except OrchestratorError:
+        return fingerprints
+    written = _load(file)
+    return fingerprints if written is None else written
+
+
+def _drop(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink()
+
+
+def _shared(ours: Fingerprints | None, theirs: Fingerprints | None) -> bool:
+    return ours is None or theirs is None or overlap(ours, theirs)

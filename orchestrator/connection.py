@@ -77,16 +77,17 @@ class Connection:
         async with self._lock:
             if self._made is None:
                 chosen = self._settings.subscription(self._subscription)
-                client = await self._stack.enter_async_context(
-                    Client(
-                        client_options(self._settings, chosen),
-                        now_ms=self._clock.now_ms,
-                        rng=self._rng,
-                        session=self._session,
-                        on_call=self._calls.count,
-                    )
+                client = Client(
+                    client_options(self._settings, chosen),
+                    now_ms=self._clock.now_ms,
+                    rng=self._rng,
+                    session=self._session,
+                    on_call=self._calls.count,
                 )
-                identity = await self._authenticate(client)
+                async with AsyncExitStack() as unless_good:
+                    await unless_good.enter_async_context(client)
+                    identity = await self._authenticate(client)
+                    self._stack.push_async_exit(unless_good.pop_all())
                 destination = Destination(
                     subscription=chosen.name,
                     host=wire.host_of(wire.normalise_rest_url(chosen.address)),
@@ -109,5 +110,5 @@ class Connection:
                 wait_ms = waits.next_ms()
                 if error.code in PERMANENT_FAULTS or self._clock.now_ms() + wait_ms > deadline_ms:
                     raise
-                self._log.warning("marketo.unreachable", message=str(error), next_try_ms=wait_ms)
+                self._log.warning("marketo.unreachable", error=str(error), next_try_ms=wait_ms)
             await anyio.sleep(wait_ms / 1000)

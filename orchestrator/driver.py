@@ -9,7 +9,7 @@ journal still says that it was under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -27,7 +27,7 @@ from orchestrator.journal.changes import FindingAdded, JobChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
-from orchestrator.model import Finding, Job, JobId, JobState, Phase, Share
+from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Share
 from orchestrator.offload import Offload
 from orchestrator.outcome import gather, job_directory, report_job, summarise_job
 from orchestrator.schedule import messages as m
@@ -61,19 +61,21 @@ class Driver:
         salt: bytes,
         state_dir: Path,
         wanted: Callable[[JobId], bool],
+        ended: Callable[[JobId], None],
         changed: Callable[[], None],
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         """Set up a driver.
 
         ``wanted`` tells whether some live process waits for a job, so that its unsent chunks are to be sent;
-        ``changed`` is called whenever the journal has something new.
+        ``ended`` is called as soon as the journal has a job's end, ``changed`` whenever it has something new.
         """
         self._lease = lease
         self._journal = journal
         self._clock = clock
         self._state_dir = state_dir
         self._wanted = wanted
+        self._ended = ended
         self._changed = changed
         self._log = log
         self._offload = offload
@@ -134,6 +136,8 @@ class Driver:
         facts, self._facts = self._facts, []
         for fact in facts:
             self._scheduler.apply(fact, self._clock.now_ms())
+            if isinstance(fact, m.JobEnded):
+                self._take_out(fact.job)
         await self._look_for_jobs(self._clock.now_ms())
         now_ms = self._clock.now_ms()
         wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
@@ -236,44 +240,48 @@ class Driver:
                 await self._uploads.note_lost(driven, chunk)
         self._log.info("job.taken_in", job_id=job.id, sends=sends, chunks=len(chunks))
 
+    def _take_out(self, job: JobId) -> None:
+        """Forget a job that has ended, and look at once whether somebody wants it again by now."""
+        del self._desk.jobs[job]
+        self._sending.discard(job)
+        self._seen.discard(job)
+        self._looked_ms = 0
+
     async def _finish(self, command: m.FinishJob) -> m.Fact:
-        """Write the job's end and its report."""
+        """Write the job's end and its report; a report that cannot be made is no reason not to end."""
         driven = self._desk.jobs[command.job]
-        chunks = await self._journal.chunks(command.job)
-        over = all(chunk.phase in FINAL for chunk in chunks)
-        state = JobState.COMPLETE
-        if not over:
-            paused = Stop.THRESHOLD in command.stops or Stop.CANARY in command.stops
-            state = JobState.PAUSED if paused else JobState.INCOMPLETE
+        state = _state_at_end(await self._journal.chunks(command.job), command.stops)
         job = replace(driven.job, state=state, finished_ms=self._clock.now_ms())
         await self._desk.write()  # so that the report counts every call
         known = await gather(self._journal, job, driven.directory)
-        summary = await summarise_job(self._offload, known, command.stops)
+        code: int = ExitCode.INTERNAL
+        reasons: tuple[str, ...] = ("internal",)
         findings: list[FindingAdded] = []
         try:
+            summary = await summarise_job(self._offload, known, command.stops)
+            code, reasons = summary.exit_code, summary.exit_reasons
             await report_job(self._offload, known, summary, Path(job.out_dir))
         except OrchestratorError as error:
             finding = Finding(kind="report_unwritten", message=str(error))
             findings.append(FindingAdded(job_id=job.id, finding=finding))
+        if code == ExitCode.INTERNAL:
+            state = JobState.INCOMPLETE  # to be resumed when what is missing is there again
         ended = JobChanged(
             job_id=job.id,
-            values={
-                "state": job.state,
-                "finished_ms": job.finished_ms,
-                "exit_code": summary.exit_code,
-                "exit_reasons": summary.exit_reasons,
-            },
+            values={"state": state, "finished_ms": job.finished_ms, "exit_code": code, "exit_reasons": reasons},
         )
-        told = events.JobFinished(
-            job_id=job.id, ts_ms=self._clock.now_ms(), state=job.state, exit_code=summary.exit_code
-        )
+        told = events.JobFinished(job_id=job.id, ts_ms=self._clock.now_ms(), state=state, exit_code=code)
         await self._desk.write(*findings, ended, Told(event=told))
-        del self._desk.jobs[job.id]
-        self._sending.discard(job.id)
-        self._seen.discard(job.id)
-        rmtree(driven.directory / "claims", ignore_errors=True)
-        self._log.info("job.finished", job_id=job.id, state=job.state, exit_code=summary.exit_code)
+        self._ended(job.id)
+        await self._offload.run(rmtree, driven.directory / "claims", ignore_errors=True)
+        self._log.info("job.finished", job_id=job.id, state=state, exit_code=code)
         return m.JobEnded(job=job.id)
+
+
+def _state_at_end(chunks: Sequence[Chunk], stops: Sequence[Stop]) -> JobState:
+    if all(chunk.phase in FINAL for chunk in chunks):
+        return JobState.COMPLETE
+    return JobState.PAUSED if Stop.THRESHOLD in stops or Stop.CANARY in stops else JobState.INCOMPLETE
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

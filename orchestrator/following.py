@@ -47,11 +47,12 @@ class JobHandle:
         state_dir: Path,
         next_change: Callable[[], Callable[[], Awaitable[None]]],
         wanted: Callable[[JobId], bool],
+        stopped: Callable[[], bool],
     ) -> None:
         """Follow a job.
 
         ``next_change`` returns something to wait with for the journal's next change, ``wanted`` tells whether some
-        live process waits for a job.
+        live process waits for a job, ``stopped`` whether this process was told to wait no longer.
         """
         self.id = job_id
         self._journal = journal
@@ -59,15 +60,18 @@ class JobHandle:
         self._state_dir = state_dir
         self._next_change = next_change
         self._wanted = wanted
+        self._stopped = stopped
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield what happens to the job, from the event behind number ``after`` on, until it ends or stops.
+
+        It also ends when this process was told to stop; another one that waits for the job may go on with it.
 
         Raises what ended the driving task, if this process drives and failed.
         """
         while True:
             change = self._next_change()
-            over = (await self._journal.job(self.id)).state not in UNFINISHED
+            over = self._stopped() or (await self._journal.job(self.id)).state not in UNFINISHED
             found = await self._journal.events(self.id, after=after)
             for event in found:
                 after = event.seq
@@ -78,13 +82,13 @@ class JobHandle:
                 await change()
 
     async def wait(self) -> Summary:
-        """Wait until the job ends or stops; return what became of it.
+        """Wait until the job ends or stops, or this process does; return what became of it so far.
 
         Raises what ended the driving task, if this process drives and failed.
         """
         while True:
             change = self._next_change()
-            if (await self._journal.job(self.id)).state not in UNFINISHED:
+            if self._stopped() or (await self._journal.job(self.id)).state not in UNFINISHED:
                 return await self.summary()
             await change()
 

@@ -7,7 +7,7 @@ A job is written to the journal before its sources are read, so that a crash whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator import preflight
 from orchestrator.canary import with_canary
@@ -35,6 +35,7 @@ class Prepared:
 
     plans: tuple[Plan, ...]
     known: preflight.Known
+    canaries: tuple[int, ...] = ()  # which of the spans are sent before all others
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -85,7 +86,15 @@ class Intake:
         )
         preflight.check_headers(plans, known)
         preflight.check_rows(plans, rows_min=options.rows_min)
-        return Prepared(plans=plans, known=known)
+        if not options.canary_rows:
+            return Prepared(plans=plans, known=known)
+        spans, canaries = await self._offload.run(
+            with_canary, plans, rows=options.canary_rows, key_columns=known.key_columns
+        )
+        cut = tuple(
+            replace(plan, spans=tuple(span for span in spans if span.source == plan.source.index)) for plan in plans
+        )
+        return Prepared(plans=cut, known=known, canaries=canaries)
 
     async def plan_job(self, job: Job) -> None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.
@@ -99,14 +108,6 @@ class Intake:
         try:
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options)
-            spans, canaries = prepared.spans, NO_CANARIES
-            if job.options.canary_rows:
-                spans, canaries = await self._offload.run(
-                    with_canary,
-                    prepared.plans,
-                    rows=job.options.canary_rows,
-                    key_columns=prepared.known.key_columns,
-                )
         except (SourceError, ConfigError) as error:
             await self._refuse(job, error)
             raise
@@ -116,9 +117,9 @@ class Intake:
         planned = JobPlanned(
             job_id=job.id,
             sources=tuple(plan.source for plan in prepared.plans),
-            spans=spans,
+            spans=prepared.spans,
             key_columns=prepared.known.key_columns,
-            canaries=canaries,
+            canaries=prepared.canaries,
         )
         found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *odd)]
         await self._journal.write_unfenced([planned, *found])
@@ -132,5 +133,6 @@ class Intake:
         }
         finding = Finding(kind="input_refused", message=str(error))
         await self._journal.write_unfenced(
-            [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)]
+            [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)],
+            only_from=(JobState.PLANNING,),  # else another process that resumed it was sooner, and could plan it
         )

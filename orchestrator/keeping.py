@@ -24,6 +24,7 @@ from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
 from orchestrator.errors import Fenced, SubscriptionBusy
+from orchestrator.following import UNFINISHED
 from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
@@ -123,6 +124,7 @@ class Keeper:
                     salt=await means.journal.salt(host),
                     state_dir=means.state_dir,
                     wanted=self.wanted,
+                    ended=self.let_go,
                     changed=self.changed,
                     log=means.log,
                 )
@@ -139,13 +141,12 @@ class Keeper:
                 lease = await self._take_over(host)
                 if lease is None:
                     await change()
-                    for job_id in self.held:
-                        self.hold(job_id)  # whoever had the lock of one may have ended
+                    await self._hold_on()
                     continue
                 try:
                     await drive(lease)
                 except Fenced as error:
-                    self._means.log.warning("driver.fenced", message=str(error))
+                    self._means.log.warning("driver.fenced", error=str(error))
                 finally:
                     self._driver = None
                     with anyio.CancelScope(shield=True):
@@ -154,6 +155,14 @@ class Keeper:
                 await self._mark_stopped(self._stop_reason)
         finally:
             self.changed()
+
+    async def _hold_on(self) -> None:
+        """Hold the jobs that go on, for whoever had the lock of one may have gone; let go of those that have ended."""
+        for job_id in self.held:
+            if (await self._means.journal.job(job_id)).state in UNFINISHED:
+                self.hold(job_id)
+            else:
+                self.let_go(job_id)
 
     async def _take_over(self, host: str) -> Lease | None:
         try:
@@ -171,9 +180,10 @@ class Keeper:
             "exit_reasons": (reason,),
         }
         for job_id in [job_id for job_id, held in self._holds.items() if held is not None]:
-            if (await journal.job(job_id)).state is JobState.RUNNING:
-                told = events.JobFinished(job_id=job_id, ts_ms=now_ms, state=JobState.INCOMPLETE, exit_code=code)
-                await journal.write_unfenced([JobChanged(job_id=job_id, values=values), Told(event=told)])
+            told = events.JobFinished(job_id=job_id, ts_ms=now_ms, state=JobState.INCOMPLETE, exit_code=code)
+            await journal.write_unfenced(
+                [JobChanged(job_id=job_id, values=values), Told(event=told)], only_from=(JobState.RUNNING,)
+            )
 
     def drain(self, reason: str | None = None) -> None:
         """Send nothing more; with a reason, the jobs waited for are marked as stopped for it."""
@@ -201,6 +211,11 @@ class Keeper:
         self.drain()
         if self._driver is not None:
             self._driver.abandon()
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether this process was told to stop, and has: it waits for no job any longer."""
+        return self._stopping and (self._task is None or self._task.done())
 
     # --- following ---------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ def configure(log_format: Format = "auto", level: Level = "info", *, color: bool
 def library_logger() -> structlog.typing.FilteringBoundLogger:
     """Return the logger of the library: structlog's if the program configured it, else logging's.
 
-    Unconfigured structlog would print to standard output, where a program's own data may go.
+    Unconfigured structlog would print to standard output, where a program's own data may go.  Fields become
+    attributes of logging's records, so none may be called ``message``, ``name`` or what else a record has already.
     """
     if structlog.is_configured():
         logger = structlog.get_logger("orchestrator")

@@ -19,16 +19,19 @@ THREADS = 2  # one for claims, one for result files; more would only wait for th
 
 
 class Offload:
-    """A context manager that runs functions off the loop."""
+    """An async context manager that runs functions off the loop; leaving it waits for those that have begun."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="orchestrator")
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        # Reading a large source takes minutes, in which the loop, and signals on it, must have their turn.
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the function's result, or raise what it raised."""

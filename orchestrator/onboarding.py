@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from orchestrator.clock import Clock
 from orchestrator.config import DEFAULT_FILE, SUBSCRIPTION_NAME, Settings, Subscription, load
 from orchestrator.errors import ConfigError
+from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client
 from orchestrator.origins import read_toml
 from orchestrator.requests import Destination
@@ -76,7 +77,7 @@ def subscription_of(address: str, client_id: str, secret: str | None, secret_fil
     marketo = _MARKETO.fullmatch(address.strip())
     where = {"munchkin_id": marketo[1].upper()} if marketo else {"rest_url": _with_scheme(address.strip())}
     try:
-        return Subscription.model_validate(
+        found = Subscription.model_validate(
             {
                 **where,
                 "client_id": client_id.strip(),
@@ -84,6 +85,8 @@ def subscription_of(address: str, client_id: str, secret: str | None, secret_fil
                 "client_secret_file": secret_file,
             }
         )
+        wire.normalise_rest_url(found.address)
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ConfigError(
@@ -133,8 +136,6 @@ def write(place: Place, subscription: Subscription) -> tuple[Path, ...]:
         text += _table(place, subscription, secret_file)
         tomllib.loads(text)
         _replace(place.config, text)
-    except OSError as error:
-        raise ConfigError(f"{error.filename or place.config} cannot be written: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place.config} cannot get one more table: {error}; write it there by hand") from None
     return (place.config, *written)
@@ -159,14 +160,17 @@ def _seen_from(directory: Path, file: Path) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all; a new one can be read by its owner only."""
-    path = path.resolve()
-    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    target = path.resolve()
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        if path.exists():
-            shutil.copymode(path, made)
-        Path(made).replace(path)
-    except BaseException:
-        Path(made).unlink(missing_ok=True)
-        raise
+        descriptor, made = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            if target.exists():
+                shutil.copymode(target, made)
+            Path(made).replace(target)
+        except BaseException:
+            Path(made).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; name another file with --config FILE") from None

@@ -208,12 +208,15 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
             raise ConfigError("the name of a file is empty; is it a variable that is not set?")
         if not _is_text(path):
             raise SourceError(f"{path!a}: the name of this file is no UTF-8, so no report could name it; rename it")
-    absolute = [str(Path(path).absolute()) for path in given]
-    for path, whole in zip(given, absolute, strict=True):
-        if absolute.count(whole) > 1:
-            raise ConfigError(f"{path} is named more than once; its rows would be imported twice")
+    names: dict[tuple[int, int], str] = {}
     for path in given:
-        inspect(path, allow_empty=allow_empty)
+        identity = inspect(path, allow_empty=allow_empty)
+        file = (identity.device, identity.inode)
+        if file in names:
+            other = "named more than once" if names[file] == path else f"the same file as {names[file]}"
+            raise ConfigError(f"{path} is {other}; its rows would be imported twice")
+        names[file] = path
+    absolute = [str(Path(path).absolute()) for path in given]
     return tuple(zip(given, absolute, strict=True))
 
 

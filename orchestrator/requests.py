@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.errors import ConfigError
 from orchestrator.model import Format, JobOptions, Leads, RepeatedKeys, Share, Target
 
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
@@ -29,6 +30,19 @@ class ImportRequest:
     canary_rows: int = 0  # that many are sent first; only if not too many of them fail, the others are
     canary_asks: bool = False  # the job pauses behind them, for a person to look, and is resumed by name
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be written down; they come from bytes that are no UTF-8.
+
+        Raises:
+            ConfigError: the job's name or a label is one.
+
+        """
+        for text in (self.name or "", *self.labels, *self.labels.values()):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ConfigError("the job's name, or a label, is not valid UTF-8; give it another one") from None
 
     def options(self) -> JobOptions:
         """Return what the job keeps of it in the journal."""

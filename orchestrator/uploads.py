@@ -66,7 +66,7 @@ class Uploads:
             conflicts = await self._claims.hold(
                 chunk.id,
                 (space.entity, space.key_field),
-                driven.directory / "claims" / f"{chunk.id}.npy",
+                driven.directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.npy",
                 under_way=chunk.phase is not Phase.READY,
                 compute=compute,
             )

@@ -164,7 +164,9 @@ def _plain_check(check: Check) -> dict[str, str]:
 
 
 def _meaning(found: Sequence[Check]) -> str:
-    counts = [(sum(check.mark is mark for check in found), words) for mark, words in (
-        (Mark.FAIL, "to be mended before an import can work"), (Mark.WARN, "to know"))]  # fmt: skip
-    told = [f"{number(count)} {words}" for count, words in counts if count]
-    return ", ".join(told) if told else "nothing is wrong"
+    wrong, odd = (sum(check.mark is mark for check in found) for mark in (Mark.FAIL, Mark.WARN))
+    if wrong:
+        told = f"{plural(wrong, 'thing')} to be mended before an import can work"
+    else:
+        told = "nothing keeps an import from working" if odd else "nothing is wrong"
+    return f"{told}; {plural(odd, 'warning')}" if odd else told

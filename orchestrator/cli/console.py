@@ -50,12 +50,15 @@ class Console:
         It can be cancelled like anything else, and other tasks go on meanwhile.  What is ``hidden`` is not shown.
         """
         descriptor = sys.stdin.fileno()
-        with _without_echo(descriptor) if hidden else nullcontext():
-            sys.stderr.write(printable(question))
-            sys.stderr.flush()
-            line = await _next_line(descriptor)
-        if hidden or not line.endswith(b"\n"):
-            sys.stderr.write("\n")
+        line = b""
+        try:
+            with _without_echo(descriptor) if hidden else nullcontext():
+                sys.stderr.write(printable(question))
+                sys.stderr.flush()
+                line = await _next_line(descriptor)
+        finally:
+            if hidden or not line.endswith(b"\n"):
+                sys.stderr.write("\n")
         return line.decode(errors="replace").strip() if line else None
 
     async def agrees(self, question: str) -> bool:

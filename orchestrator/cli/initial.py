@@ -24,21 +24,28 @@ TRIES_MAX = 3  # at credentials that Marketo refuses; more are no typing mistake
 
 _ADDRESS = (
     "Which Marketo? Its munchkin id, for example 123-ABC-456, stands in Admin > Integration > Munchkin;\n"
-    "the REST endpoint in Admin > Integration > Web Services does, too.\n"
-    "  Munchkin id or REST endpoint: "
+    "the REST endpoint in Admin > Integration > Web Services does, too."
 )
 _CLIENT = (
     "Which API user? Admin > Integration > LaunchPoint > View Details of a custom service shows its client id\n"
-    "and its client secret. The service belongs to an API-only user whose role has Read-Write Lead.\n"
-    "  Client id: "
+    "and its client secret. The service belongs to an API-only user whose role has Read-Write Lead."
 )
-_SECRET = "  Client secret (not shown): "  # noqa: S105  # a question
 
 
-def run_init(common: Common, *, address: str | None, client_id: str | None, secret_file: Path | None) -> ExitCode:
+def run_init(
+    common: Common,
+    *,
+    munchkin_id: str | None,
+    rest_url: str | None,
+    client_id: str | None,
+    secret_file: Path | None,
+) -> ExitCode:
     """Write a subscription; what is None is asked for."""
 
     async def body(console: Console) -> ExitCode:
+        if munchkin_id and rest_url:
+            raise ConfigError("give --munchkin-id or --rest-url, one of them")
+        address = munchkin_id or rest_url
         missing = {"--munchkin-id (or --rest-url)": address, "--client-id": client_id, "--secret-file": secret_file}
         unset = [flag for flag, value in missing.items() if value is None]
         if unset and not console.asks:
@@ -46,11 +53,12 @@ def run_init(common: Common, *, address: str | None, client_id: str | None, secr
         place = onboarding.place_of(common.config, common.subscription or DEFAULT_SUBSCRIPTION, os.environ)
         await _agree(console, place, writes_secret=secret_file is None)
         settings = onboarding.settings_for(place, common.set, os.environ)
+        interview = _Interview(console)
 
         async def described() -> Subscription:
-            where = address or await _answer(console, _ADDRESS, "the munchkin id")
-            who = client_id or await _answer(console, _CLIENT, "the client id")
-            secret = None if secret_file else await _answer(console, _SECRET, "the client secret", hidden=True)
+            where = address or await interview.ask("Munchkin id or REST endpoint", _ADDRESS)
+            who = client_id or await interview.ask("Client id", _CLIENT)
+            secret = None if secret_file else await interview.ask("Client secret (not shown)", hidden=True)
             return onboarding.subscription_of(where, who, secret, secret_file)
 
         subscription, destination = await _tried(console, settings, place.name, described, again=bool(unset))
@@ -59,6 +67,24 @@ def run_init(common: Common, *, address: str | None, client_id: str | None, secr
         return ExitCode.OK
 
     return execute(common, body)
+
+
+class _Interview:
+    """Questions, each explained when it is asked for the first time."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._explained: list[str] = []
+
+    async def ask(self, question: str, explanation: str = "", *, hidden: bool = False) -> str:
+        """Return the answer; ConfigError if there is none."""
+        if explanation and explanation not in self._explained:
+            self._explained.append(explanation)
+            self._console.insist(explanation)
+        answer = await self._console.ask(f"  {question}: ", hidden=hidden)
+        if not answer:
+            raise ConfigError(f"there is no answer to: {question}; nothing was written")
+        return answer
 
 
 async def _agree(console: Console, place: onboarding.Place, *, writes_secret: bool) -> None:
@@ -75,13 +101,6 @@ async def _agree(console: Console, place: onboarding.Place, *, writes_secret: bo
             )
         if not await console.agrees(question):
             raise ConfigError("nothing was written; name another file with --config FILE")
-
-
-async def _answer(console: Console, question: str, what: str, *, hidden: bool = False) -> str:
-    answer = await console.ask(question, hidden=hidden)
-    if not answer:
-        raise ConfigError(f"{what} was not given; nothing was written")
-    return answer
 
 
 async def _tried(

@@ -225,7 +225,7 @@ def init(
     """Ask for credentials, test them, write them down. In a settings file and, the secret, in one of its own."""
     from orchestrator.cli.initial import run_init
 
-    return run_init(common, address=munchkin_id or rest_url, client_id=client_id, secret_file=secret_file)
+    return run_init(common, munchkin_id=munchkin_id, rest_url=rest_url, client_id=client_id, secret_file=secret_file)
 
 
 # --- a local Marketo ----------------------------------------------------------------------------------------

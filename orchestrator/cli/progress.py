@@ -84,6 +84,10 @@ class View:
         if self._first is None:
             self._first = (now_ms, _done(progress))
 
+    def resumed(self) -> None:
+        """Forecast by what is done from now on: the job stood still."""
+        self._first = None
+
     # --- words ----------------------------------------------------------------------------------------
 
     def block(self, now_ms: int) -> list[str]:

@@ -93,7 +93,7 @@ def explain(console: Console, error: BaseException) -> ExitCode:
             structlog.get_logger().error("command.failed", exc_info=error)
     if console.json:
         console.line({"event": "command.failed", "error": type(error).__name__, "exit_code": int(code)})
-    tell_code(console, code)
+    tell_code(console, code, meaning="stopped on request" if code is ExitCode.SIGINT else None)
     return code
 
 

@@ -81,7 +81,7 @@ class ChunkChanged:
 class ChunkParted:
     """A chunk is in phase `split`, and its parts are ready chunks one level deeper.
 
-    The parts are at least two, in order and without overlap, and have every row of the chunk.
+    The parts are in order and without overlap, each is smaller than the chunk, and they have every row of it.
     """
 
     chunk_id: ChunkId

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -124,12 +124,13 @@ class Journal:
         """
         await self._write(writing.write, lease, tuple(changes), self._now_ms())
 
-    async def write_unfenced(self, changes: Sequence[Change]) -> None:
+    async def write_unfenced(self, changes: Sequence[Change], *, only_from: Collection[JobState] | None = None) -> bool:
         """Write changes about a job as a whole in one transaction, for whoever waits for it; no lease is needed.
 
-        Only `JobPlanned`, `JobChanged`, `FindingAdded` and `Told` may be written so.
+        Only `JobPlanned`, `JobChanged`, `FindingAdded` and `Told` may be written so.  With ``only_from``, nothing is
+        written, and False returned, if another process has brought the job into a state that is none of these.
         """
-        await self._write(writing.write_unfenced, tuple(changes), self._now_ms())
+        return await self._write(writing.write_unfenced, tuple(changes), self._now_ms(), only_from)
 
     # --- who drives a subscription -------------------------------------------------------------------
 
@@ -176,4 +177,12 @@ class Journal:
         """Do a call in the journal's thread, to its end even if the caller is cancelled."""
         if self._closed:
             raise JournalError("the journal is closed; open it again to go on")
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, call))
+        doing = asyncio.get_running_loop().run_in_executor(self._executor, call)
+        doing.add_done_callback(_look_at_error)
+        return await asyncio.shield(doing)
+
+
+def _look_at_error(done: asyncio.Future[Any]) -> None:
+    """Take note of an error whose caller was cancelled: asyncio would report it as one that nobody looked at."""
+    if not done.cancelled():
+        done.exception()

@@ -14,7 +14,7 @@ Changes are written in the order given; one that fails takes all others of its t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,16 +110,24 @@ def add_job(connection: Connection, job: Job, now_ms: int) -> None:
 _UNFENCED = (JobPlanned, JobChanged, FindingAdded, Told)
 
 
-def write_unfenced(connection: Connection, changes: Sequence[Change], now_ms: int) -> None:
+def write_unfenced(
+    connection: Connection, changes: Sequence[Change], now_ms: int, only_from: Collection[JobState] | None = None
+) -> bool:
     """Write changes about a job as a whole, all or none, for whoever waits for it; it need not drive it.
 
+    Nothing is written, and False returned, if the job is in none of the states ``only_from``.
     Raises `JournalError` if a change is none of those, or speaks of something that is not there.
     """
     writing = _Writing(connection=connection, host=None, now_ms=now_ms)
     for change in changes:
         if not isinstance(change, _UNFENCED):
             raise JournalError(f"{type(change).__name__} needs a lease; nothing was written")
+        job_id = change.event.job_id if isinstance(change, Told) else change.job_id
+        if only_from is not None and _own_job(writing, job_id).state not in only_from:
+            return False
+    for change in changes:
         _apply(writing, change)
+    return True
 
 
 def write(connection: Connection, lease: Lease, changes: Sequence[Change], now_ms: int) -> None:
@@ -262,13 +270,17 @@ def _part(writing: _Writing, change: ChunkParted) -> None:
 
 
 def _covers(whole: Span, parts: Sequence[Span]) -> bool:
-    """Tell whether at least two parts, in order, have every row of the whole once; bytes between them are no rows."""
+    """Tell whether parts, in order and each smaller than the whole, have every row of it once.
+
+    Bytes between them, and behind the last one, are blank lines; a single part is the whole without those.
+    """
     byte, row = whole.start, whole.first_row
     for part in parts:
         if part.source != whole.source or part.start < byte or part.first_row != row or part.rows < 1:
             return False
         byte, row = part.end, row + part.rows
-    return len(parts) >= 2 and byte <= whole.end and row == whole.first_row + whole.rows
+    smaller = all(part.end - part.start < whole.end - whole.start for part in parts)
+    return smaller and byte <= whole.end and row == whole.first_row + whole.rows
 
 
 # --- what is told and counted ------------------------------------------------------------------------

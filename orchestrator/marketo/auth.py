@@ -63,6 +63,11 @@ class TokenStore:
         self._refused_answer = 0
 
     @property
+    def given(self) -> bool:
+        """Whether identity ever gave a token."""
+        return self._token is not None
+
+    @property
     def scope(self) -> str:
         """The API user that owns the credentials; empty before the first token."""
         return self._token.scope if self._token else ""

@@ -28,6 +28,7 @@ import aiohttp
 
 from orchestrator.errors import (
     AccessDenied,
+    ConfigError,
     DeliveryUnknown,
     MalformedResponse,
     MarketoError,
@@ -344,14 +345,22 @@ class Client:
 
     async def _ask_token(self) -> answers.Token:
         """Ask the identity service once; if it refuses a secret that was replaced meanwhile, once more."""
-        secret = self._options.client_secret()
+        secret = self._secret()
         try:
             return await self._ask_token_with(secret)
         except AccessDenied:
-            another = self._options.client_secret()
-            if another == secret:
+            if (another := self._secret()) == secret:
                 raise
         return await self._ask_token_with(another)
+
+    def _secret(self) -> str:
+        """Return the client secret; one that could be read before and cannot any more is access that was lost."""
+        try:
+            return self._options.client_secret()
+        except ConfigError as error:
+            if not self._tokens.given:
+                raise
+            raise AccessDenied(str(error)) from None
 
     async def _ask_token_with(self, secret: str) -> answers.Token:
         self._on_call("token")

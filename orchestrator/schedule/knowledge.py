@@ -92,7 +92,7 @@ class Knowledge:
                 if fact.job in self.jobs:  # else it ended meanwhile
                     self.jobs[fact.job].sends = False
             case m.JobEnded():
-                self._job_ended(self.jobs.pop(fact.job), now_ms)
+                self._job_ended(self.jobs.pop(fact.job))
             case m.AccessLost():
                 self._access_lost(fact)
             case m.SourceStopped():
@@ -136,9 +136,7 @@ class Knowledge:
     def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
         job = self.jobs.get(fact.job)
         if job is not None:
-            if job.finishing:
-                job.again = fact
-            elif fact.sends and not job.sends:
+            if fact.sends and not job.sends and not job.finishing:
                 self._begin_sending(job)
             return
         backoff = Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
@@ -187,7 +185,7 @@ class Knowledge:
             if job.sends:
                 job.stop(reason)
 
-    def _job_ended(self, job: TrackedJob, now_ms: int) -> None:
+    def _job_ended(self, job: TrackedJob) -> None:
         for chunk in [*job.ready, *job.moving]:
             if chunk.holds_slot:
                 chunk.phase, chunk.orphaned = Phase.UNKNOWN, True
@@ -195,8 +193,6 @@ class Knowledge:
             else:
                 self._forget(chunk)
         job.sends = False
-        if job.again is not None:
-            self._job_arrived(job.again, now_ms)
 
     def _access_lost(self, fact: m.AccessLost) -> None:
         self.denied = True

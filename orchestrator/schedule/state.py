@@ -164,8 +164,7 @@ class TrackedJob:
     completed: int = 0
     failed_in_a_row: int = 0
     at_work: int = 0  # how many of its chunks are at work
-    finishing: bool = False
-    again: JobArrived | None = None  # it came back before its end was told
+    finishing: bool = False  # its end is being written; until that is told, it cannot come back
 
     @property
     def sending(self) -> bool:

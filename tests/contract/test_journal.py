@@ -276,6 +276,16 @@ async def test_a_chunk_split_again_keeps_its_parts(url):
             await journal.write(lease, [ChunkParted(chunk_id=whole.id, parts=(left, *halves(right)))])
 
 
+@in_loop
+async def test_a_chunk_without_the_blank_lines_at_its_end_is_a_part(url):
+    async with opened(url) as journal:
+        lease = await journal.take_over(HOST)
+        (whole,) = await planned(journal, lease, spans=1)
+        shorter = replace(whole.span, end=whole.span.end - 1)
+        await journal.write(lease, [ChunkParted(chunk_id=whole.id, parts=(shorter,))])
+        assert [chunk.phase for chunk in await journal.chunks(JobId("j-1"))] == [Phase.SPLIT, Phase.READY]
+
+
 def _bad_parts(whole: Span) -> dict[str, tuple[Span, ...]]:
     left, right = halves(whole)
     return {

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator import events as told
 from orchestrator.errors import Fenced, JournalError, SubscriptionBusy
+from orchestrator.events import JobFinished
 from orchestrator.journal.changes import (
     CallsCounted,
     Change,
@@ -34,6 +35,7 @@ from orchestrator.model import (
     FileIdentity,
     Finding,
     JobId,
+    JobState,
     Leads,
     Phase,
 )
@@ -165,6 +167,25 @@ async def test_who_waits_for_a_job_writes_about_it_while_another_drives(url):
         assert await driving.chunks(job.id) == before
         assert (await driving.job(job.id)).api_user == "u"
         await driving.write(lease, [count])
+
+
+@in_loop
+async def test_who_waits_for_a_job_does_not_undo_what_another_process_made_of_it(url):
+    job = make_job()
+    ended = JobChanged(job_id=job.id, values={"state": JobState.COMPLETE, "exit_code": 0})
+    stopped = JobChanged(job_id=job.id, values={"state": JobState.INCOMPLETE, "exit_code": 130})
+    told = Told(event=JobFinished(job_id=job.id, ts_ms=NOW_MS, state=JobState.INCOMPLETE, exit_code=130))
+    async with opened(url) as driving, opened(url) as waiting:
+        await waiting.add_job(job)
+        await waiting.write_unfenced([plan_of(job)])
+        await driving.write(await driving.take_over(HOST), [ended])
+        before = await driving.events(job.id)
+        assert not await waiting.write_unfenced([stopped, told], only_from=(JobState.RUNNING,))
+        assert (await driving.job(job.id)).exit_code == 0
+        assert await driving.events(job.id) == before
+        assert await waiting.write_unfenced([stopped, told], only_from=(JobState.RUNNING, JobState.COMPLETE))
+        assert (await driving.job(job.id)).exit_code == 130
+        assert len(await driving.events(job.id)) == len(before) + 1
 
 
 @in_loop

@@ -147,7 +147,9 @@ class Emulator:
         """Return the people whose email holds this mark, oldest first, without cells that say nothing."""
         found = [record["values"] for record in self.ask("records/leads")]
         return [
-            {column: cell for column, cell in values.items() if cell} for values in found if mark in values["email"].casefold()
+            {column: cell for column, cell in values.items() if cell}
+            for values in found
+            if mark in values["email"].casefold()
         ]
 
     def collisions(self, mark: str) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import re
@@ -14,6 +13,12 @@ from collections.abc import Mapping
 
 from tests.e2e.kit import LOOK_EVERY_S, NEVER_SAID, PATIENCE_S, Place
 
+# The terminal becomes that of the new session, so that Ctrl-C is a signal.
+_AT_ITS_TERMINAL = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
+"""
 _STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -26,14 +31,13 @@ class Terminal:
         os.set_blocking(self._master, False)
         changed = {**place.env, "TERM": "xterm", **(env or {})}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", *arguments],
+            [sys.executable, "-c", _AT_ITS_TERMINAL, *arguments],
             stdin=end,
             stdout=end,
             stderr=end,
             cwd=place.directory,
             env={name: value for name, value in changed.items() if value is not None},
             start_new_session=True,
-            preexec_fn=_take_terminal,  # so that Ctrl-C is a signal
         )
         os.close(end)
         self._raw = b""
@@ -94,7 +98,3 @@ class Terminal:
         for words in NEVER_SAID:
             assert words not in self.text, self.text
         return code
-
-
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e import leads
-from tests.e2e.kit import Place
+from tests.e2e.kit import Place, until
 from tests.e2e.terminal import Terminal
 
-SLOW = {"on": "batch", "do": "slow_import", "factor": 20.0}  # long enough to send more meanwhile, if anything did
+HELD = {"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000}  # whatever is queued waits behind it
 
 
 def assert_sent_once(place: Place, summary: dict[str, Any], rows: int) -> None:
@@ -26,32 +26,48 @@ def assert_sent_once(place: Place, summary: dict[str, Any], rows: int) -> None:
     assert sum(end - 1 for end in ends.values()) == rows
 
 
-def test_the_canary_is_through_before_anything_else_is_sent(place: Place, mark: str) -> None:
+def polled(place: Place, times: int) -> None:
+    """Wait until batches were asked after so many times more: long enough to send others, if any could be sent."""
+
+    def status_calls() -> int:
+        calls: int = place.marketo.ask("calls")["by_kind"].get("status", 0)
+        return calls
+
+    before = status_calls()
+    until("more polls", lambda: status_calls() >= before + times)
+
+
+def test_nothing_else_is_sent_before_the_canary_is_through(place: Place, mark: str) -> None:
     rows = leads.write(place.directory / "leads.csv", leads.people(mark, 400, troubled=False))
-    place.marketo.add(SLOW)
+    place.marketo.add(HELD)
 
-    ended = place.run("import", "leads.csv", "--out", "report", "--canary", "7", "--json")
+    with place.start("import", "leads.csv", "--out", "report", "--canary", "7", "--json") as command:
+        (submitted,) = command.see("chunk.submitted")
+        polled(place, 5)
+        alone = place.marketo.batches(submitted["job_id"])
+        place.marketo.finish()
+        ended = command.end()
 
+    assert [batch["rows"] for batch in alone] == [7]
     leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
-    canary, *others = place.marketo.batches(ended.summary["job_id"])
-    assert (canary["rows"], bool(others)) == (7, True)
-    assert all(batch["queued_ms"] >= canary["finished_ms"] for batch in others)
     assert_sent_once(place, ended.summary, 400)
 
 
 def test_the_canary_is_spread_over_the_files(place: Place, mark: str) -> None:
     for name, first in (("part-10.csv", 1000), ("part-9.csv", 0), ("part-1.csv", 2000)):
         leads.write(place.directory / name, leads.people(mark, 120, first=first, troubled=False))
-    place.marketo.add(SLOW)
+    place.marketo.add(HELD)
 
-    ended = place.run("import", "part-*.csv", "--out", "report", "--canary", "30", "--json")
+    with place.start("import", "part-*.csv", "--out", "report", "--canary", "30", "--json") as command:
+        submitted = command.see("chunk.submitted", 3)
+        polled(place, 5)
+        alone = place.marketo.batches(submitted[0]["job_id"])
+        place.marketo.finish()
+        ended = command.end()
 
     assert ended.code == 0, ended.err
-    batches = place.marketo.batches(ended.summary["job_id"])
-    assert [batch["rows"] for batch in batches[:3]] == [10, 10, 10]
-    through = max(batch["finished_ms"] for batch in batches[:3])
-    assert all(batch["queued_ms"] >= through for batch in batches[3:])
+    assert [batch["rows"] for batch in alone] == [10, 10, 10]
     assert {batch["source"] for batch in ended.summary["batches"] if batch["rows"] == 10} == {0, 1, 2}
     assert_sent_once(place, ended.summary, 360)
 
@@ -141,7 +157,7 @@ def test_ctrl_c_is_no_yes(place: Place, mark: str) -> None:
 
 def test_resume_asks_too_if_the_canary_was_interrupted(place: Place, mark: str) -> None:
     rows = leads.write(place.directory / "leads.csv", leads.people(mark, 200, troubled=False))
-    place.marketo.add({"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000})
+    place.marketo.add(HELD)
     with Terminal(place, "import", "leads.csv", "--out", "report", "--canary", "20") as terminal:
         terminal.read("1 queued")
         terminal.process.kill()

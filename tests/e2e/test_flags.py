@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.e2e import leads
-from tests.e2e.kit import Ended, Place
+from tests.e2e.kit import Place
 from tests.e2e.test_commands import following
 
 
@@ -193,6 +193,7 @@ def test_a_plan_names_the_import_with_all_its_flags(place: Place, mark: str) -> 
     assert imported.code == 0, imported.err
     summary = leads.read_summary(place.directory / "there")
     assert (summary["labels"], summary["batches"][0]["rows"]) == ({"team": "e mea"}, 5)
+    assert summary["chunks"]["total"] == json.loads(place.run("plan", "leads.csv", *flags, "--json").out)["chunks"]
 
 
 # --- several subscriptions, and jobs that are bound to a host -----------------------------------------------------

@@ -17,6 +17,7 @@ from tests.e2e.terminal import Terminal
 from tests.e2e.test_commands import following
 
 HELD = {"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000}  # whatever is queued waits behind it
+LONGER_THAN_IT_TAKES_TO_GIVE_UP = "7"  # seconds; a job that nobody works on is given up after some looks
 NOBODY = {"MARKETO_REST_URL": None, "MARKETO_CLIENT_ID": None, "MARKETO_CLIENT_SECRET": None}
 
 
@@ -103,9 +104,8 @@ def test_wait_ends_with_the_code_of_the_job(place: Place, mark: str) -> None:
 def test_wait_for_several_jobs_ends_with_the_worst_code(place: Place, mark: str) -> None:
     leads.write(place.directory / "good.csv", leads.people(mark, 20, troubled=False))
     leads.write(place.directory / "bad.csv", leads.people(mark, 20, first=100))
-    jobs = []
-    for name in ("good.csv", "bad.csv", "good.csv"):
-        jobs.append(place.run("import", name, "--json").summary["job_id"])
+    files = ("good.csv", "bad.csv", "good.csv")
+    jobs = [place.run("import", file, "--json").summary["job_id"] for file in files]
     assert place.run("wait", jobs[0], jobs[2]).code == 0
     waited = place.run("wait", *jobs, "--json")
     assert waited.code == 3, waited.err
@@ -163,9 +163,11 @@ def test_wait_for_a_job_that_another_process_brings_to_its_end(place: Place, mar
         with place.start("wait", planned["job_id"]) as waiting:
             waiting.read("Waiting for job")
             driving.read(planned["job_id"])  # it has taken the job in
+            impatient = place.run("wait", planned["job_id"], "--timeout", LONGER_THAN_IT_TAKES_TO_GIVE_UP)
             place.marketo.finish()
             waited = waiting.end()
         driving.end()
+    assert "the job is not finished after" in impatient.err
     assert waited.code == 3, waited.err
 
 
@@ -233,10 +235,11 @@ def test_doctor_sees_a_missing_permission(place: Place) -> None:
         ({"MARKETO_REST_URL": "http://marketo.example"}, 2, "host", "https"),
         ({"MARKETO_CLIENT_SECRET": None}, 2, "credentials", "MARKETO_CLIENT_SECRET"),
         ({"ORCHESTRATOR_LIMITS__SLOTS": "99"}, 2, "settings", "from 1 to 10"),
-        ({"ORCHESTRATOR_STATE__DIR": "/proc/state"}, 2, "state directory", "state.dir"),
+        ({"ORCHESTRATOR_STATE__DIR": "leads.csv/state"}, 2, "state directory", "state.dir"),
     ],
 )
 def test_doctor_names_what_is_wrong(place: Place, env: dict[str, str | None], code: int, name: str, words: str) -> None:
+    place.write("leads.csv", "email\n")
     found = checks(place, code, **env)
     assert [check["name"] for check in found.values() if check["mark"] == "fail"] == [name]
     assert words in found[name]["message"]
@@ -341,7 +344,7 @@ def test_init_by_flags_uses_a_secret_where_it_is_and_changes_no_file(bare: Place
     assert made.code == 0, made.err
     config = bare.directory / "orchestrator.toml"
     assert json.loads(made.out)["written"] == [str(config)]
-    assert "client_secret_file = \"secret\"" in config.read_text(encoding="utf-8")
+    assert 'client_secret_file = "secret"' in config.read_text(encoding="utf-8")
     before = config.read_bytes()
     again = bare.run("init", *flags, "--secret-file", "secret")
     assert (again.code, "has a subscription default already" in again.err) == (2, True), again.err

@@ -29,6 +29,7 @@ PAIRS = {
     "two lookup fields": (BY_EMAIL, BY_CUSTOMER),
 }
 PEOPLE = 40
+DEEP = {"ORCHESTRATOR_LIMITS__QUEUE_DEPTH": "10"}  # so that nobody waits for want of room
 
 
 def write(place: Place, mark: str, name: str, count: int = PEOPLE) -> None:
@@ -50,7 +51,7 @@ def test_nobody_becomes_two(place: Place, mark: str) -> None:
 
         def start(name: str, *flags: str) -> Command:
             write(place, mark, name, count)
-            return stack.enter_context(place.start("import", name, "--json", *flags))
+            return stack.enter_context(place.start("import", name, "--json", *flags, env=DEEP))
 
         commands = [start("0.csv", *IN_ONE)]
         commands[0].see("chunk.submitted", 2)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from orchestrator.config import APP_NAME, Limits, Settings, Subscription, load
 from orchestrator.errors import ConfigError
+from orchestrator.wiring import confirmation_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "orchestrator.example.toml"
@@ -371,6 +372,17 @@ def test_a_secret_in_a_variable_is_read_anew_each_time(monkeypatch):
         subscription.read_secret()
     monkeypatch.setenv("TWO_SECRET", SECRET)
     assert subscription.read_secret() == SECRET
+
+
+def test_a_protected_subscription_has_to_be_confirmed_by_its_munchkin_id():
+    text = "[subscriptions.a]\nmunchkin_id = '123-ABC-456'\nprotected = true\n"
+    text += "[subscriptions.b]\nrest_url = 'https://789-DEF-012.mktorest.com/rest'\n"
+    text += "[subscriptions.c]\nrest_url = 'http://localhost:8080'\n"
+    secret = "client_id = 'c'\nclient_secret = 's'\n"
+    settings = load(toml(re.sub(r"(?m)^(\[.*)$", rf"\1\n{secret}", text)), (), {})
+    found = [settings.subscription(name) for name in "abc"]
+    assert [each.protected for each in found] == [True, False, False]
+    assert [confirmation_of(each) for each in found] == ["123-ABC-456", "789-def-012", "localhost"]
 
 
 # --- the commented example ----------------------------------------------------------------------------

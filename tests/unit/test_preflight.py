@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.emulator.config import ChannelSpec, ProgramSpec
-from orchestrator.errors import AccessDenied, HeaderError, InvalidRequest, SourceError, Unavailable
+from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, SourceError, Unavailable
 from orchestrator.marketo.reads import LOOKUP_FIELDS, OTHER_STANDARD_FIELDS, Field, Relationship, Schema
 from orchestrator.model import CustomObjects, FileIdentity, Format, Leads, ProgramMembers, Source, Target
 from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, unasked
@@ -310,3 +310,16 @@ def test_a_pattern_that_matches_no_file_is_told_of(tmp_path: Path):
     for pattern in ("part-*", "other-*"):
         with pytest.raises(SourceError, match="no file matches"):
             locate([f"{tmp_path}/{pattern}"])
+
+
+def test_one_file_is_not_taken_twice_whatever_it_is_called(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("email\nada@x.com\n")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    (tmp_path / "c.csv").hardlink_to(tmp_path / "a.csv")
+    (tmp_path / "d.csv").write_text("email\nada@x.com\n")
+    for name in ("b.csv", "c.csv", f"../{tmp_path.name}/a.csv"):
+        with pytest.raises(ConfigError, match=r"same file as .*/a\.csv; its rows would be imported twice"):
+            locate([f"{tmp_path}/a.csv", f"{tmp_path}/{name}"])
+    with pytest.raises(ConfigError, match="named more than once"):
+        locate([f"{tmp_path}/a.csv", f"{tmp_path}/[a].csv"])
+    assert len(locate([f"{tmp_path}/a.csv", f"{tmp_path}/d.csv"])) == 2

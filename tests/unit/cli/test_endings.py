@@ -104,12 +104,46 @@ def test_a_quiet_end_still_says_how_it_ended(capsys):
     ("state", "words"),
     [
         ("incomplete", "is not finished: 997 of 1,000 rows accepted."),
+        ("paused", "is paused: 997 of 1,000 rows accepted."),
         ("cancelled", "is cancelled: 997 of 1,000 rows accepted."),
         ("failed", "was refused: nothing was sent."),
     ],
 )
 def test_other_ends(capsys, state, words):
     assert f"Job j1 (spring) {words}\n" in told(capsys, summary(state=state), ExitCode.INTERRUPTED)
+
+
+def counts(**changes: int) -> RowsSummary:
+    values = {"in_source": 100, "read": 100, "accepted": 100, "failed": 0, "warned": 0, "unsent": 0, "unknown": 0}
+    return RowsSummary(**{**values, "unmatched": 0, **changes}, skipped=Skipped(superseded=0))
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "words"),
+    [
+        (0, {"rows": counts()}, "every row was accepted."),
+        (0, {"rows": counts(accepted=98, failed=2)}, "finished; 2 rows failed, which --accept-failed allows."),
+        (0, {"rows": counts(in_source=0, read=0, accepted=0)}, "there were no rows to import."),
+        (
+            5,
+            {"state": "paused", "exit_reasons": ("canary",), "rows": counts(accepted=10, unsent=90)},
+            "paused behind the canary; orchestrator resume sends the other 90 rows.",
+        ),
+        (
+            8,
+            {"state": "paused", "exit_reasons": ("threshold",), "rows": counts(accepted=0, failed=10, unsent=90)},
+            "paused because more rows failed than --max-failed allows; orchestrator resume sends the other 90 rows.",
+        ),
+        (
+            8,
+            {"exit_reasons": ("threshold",), "rows": counts(accepted=0, failed=100)},
+            "finished, but more rows failed than --max-failed allows; failures.csv has each of them.",
+        ),
+        (8, {"exit_reasons": ("quota_exhausted",)}, "stopped by a limit that was set for this job."),
+    ],
+)
+def test_what_a_code_means_here(capsys, code, changes, words):
+    assert f"Exit code {code}: {words}\n" in told(capsys, summary(**changes), ExitCode(code))
 
 
 def test_every_exit_code_has_a_meaning():

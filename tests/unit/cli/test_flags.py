@@ -8,11 +8,16 @@ import pytest
 import typer.main
 
 from orchestrator.cli import main
-from orchestrator.cli.main import FileFormat, OnRepeatedKey, expand, request_of, target_of
-from orchestrator.errors import ConfigError, SourceError
-from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, RepeatedKeys
+from orchestrator.cli.common import parameters
+from orchestrator.cli.flags import LABELS_MAX, FileFormat, ImportFlags, OnRepeatedKey
+from orchestrator.errors import ConfigError
+from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, RepeatedKeys, Share
+from orchestrator.requests import FAILED_MAX, ImportRequest
 
-COMMANDS = ("import", "plan", "jobs", "status", "resume", "report", "emulator", "demo")
+COMMANDS = (
+    "import", "plan", "jobs", "status", "wait", "resume", "report", "describe", "usage", "doctor", "init", "emulator",
+    "demo",
+)  # fmt: skip
 ON_EVERY_COMMAND = ("--json", "--quiet", "--verbose", "--no-color", "--help")
 ON_COMMANDS_WITH_SETTINGS = ("--config", "--journal", "--set", "--subscription")
 
@@ -24,50 +29,92 @@ def run(capsys, *arguments: str) -> tuple[int, str]:
 
 
 def test_targets():
-    assert target_of("leads", "email", None, None, None, None) == Leads()
-    assert target_of("leads", "id", 7, "EU", None, None) == Leads(lookup_field="id", list_id=7, partition="EU")
-    assert target_of("custom:car_c", "email", None, None, None, None) == CustomObjects(api_name="car_c")
-    assert target_of("program-members", "email", None, None, 5, "On List") == ProgramMembers(
-        program_id=5, member_status="On List"
+    assert ImportFlags().target() == Leads()
+    flags = ImportFlags(lookup_field="id", list_id=7, partition="EU")
+    assert flags.target() == Leads(lookup_field="id", list_id=7, partition="EU")
+    assert ImportFlags(object="custom:car_c").target() == CustomObjects(api_name="car_c")
+    flags = ImportFlags(object="program-members", program_id=5, member_status="On List")
+    assert flags.target() == ProgramMembers(program_id=5, member_status="On List")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"object": "cars"}, "--object cars: must be leads, custom:API_NAME or program-members"),
+        ({"object": "custom:"}, "--object custom:: must be"),
+        ({"object": "program-members", "program_id": 5}, "give --program-id and --member-status"),
+        ({"program_id": 5}, "--program-id: not for --object leads"),
+        (
+            {"object": "custom:x", "lookup_field": "id", "list_id": 3},
+            "--list-id, --lookup-field: not for --object custom:x",
+        ),
+    ],
+)
+def test_flags_that_do_not_fit_the_object_are_refused(flags, message):
+    with pytest.raises(ConfigError) as caught:
+        ImportFlags(**flags).target()
+    assert message in str(caught.value)
+
+
+def test_requests_without_flags_are_those_of_the_library():
+    assert ImportFlags().request(["a.csv"]) == ImportRequest(sources=["a.csv"])
+    assert ImportFlags().request(["a.csv"]).failed_max == FAILED_MAX == Share(percent=50)
+
+
+def test_requests(tmp_path):
+    request = ImportFlags(
+        format=FileFormat.TSV,
+        on_repeated_key=OnRepeatedKey.IGNORE,
+        canary=20,
+        max_failed="7",
+        accept_failed="2.5%",
+        min_rows=9,
+        allow_empty=True,
+        no_check=True,
+        name="n",
+        label=("a=1", "b = x=y "),
+        out=tmp_path,
+    ).request(["a.csv", "b.csv"])
+    assert request == ImportRequest(
+        sources=["a.csv", "b.csv"],
+        format=Format.TSV,
+        on_repeated_key=RepeatedKeys.IGNORE,
+        canary_rows=20,
+        failed_max=Share(rows=7),
+        failed_accepted=Share(percent=2.5),
+        rows_min=9,
+        allow_empty=True,
+        check=False,
+        name="n",
+        labels={"a": "1", "b": "x=y"},
+        out_dir=tmp_path,
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("flags", "message"),
     [
-        (("cars", "email", None, None, None, None), "--object cars: must be leads, custom:API_NAME or program-members"),
-        (("custom:", "email", None, None, None, None), "--object custom:: must be"),
-        (("program-members", "email", None, None, 5, None), "give --program-id and --member-status"),
-        (("leads", "email", None, None, 5, None), "--program-id: not for --object leads"),
-        (("custom:x", "id", 3, None, None, None), "--list-id, --lookup-field: not for --object custom:x"),
+        ({"label": ("a",)}, "--label a: write it as NAME=VALUE"),
+        ({"label": ("=a",)}, "--label =a: write it as NAME=VALUE"),
+        ({"label": ("a=1", "a=2")}, "--label a: is given twice"),
+        ({"label": tuple(f"a{n}=1" for n in range(LABELS_MAX + 1))}, "too many"),
+        ({"max_failed": "many"}, "--max-failed: 'many' is neither a number of rows"),
+        ({"accept_failed": "200%"}, "--accept-failed: '200%' is below 0 or above 100%"),
     ],
 )
-def test_flags_that_do_not_fit_the_object_are_refused(arguments, message):
+def test_flags_that_mean_nothing_are_refused(flags, message):
     with pytest.raises(ConfigError) as caught:
-        target_of(*arguments)
+        ImportFlags(**flags).request(["a.csv"])
     assert message in str(caught.value)
 
 
-def test_requests(tmp_path):
-    request = request_of(["a.csv"], Leads(), FileFormat.TSV, OnRepeatedKey.IGNORE, check=False, name="n", out=tmp_path)
-    assert (request.format, request.on_repeated_key, request.check) == (Format.TSV, RepeatedKeys.IGNORE, False)
-    assert (request.name, request.out_dir, list(request.sources)) == ("n", tmp_path, ["a.csv"])
-    assert request_of([], Leads(), FileFormat.AUTO, OnRepeatedKey.ORDER, check=True, name=None, out=None).format is None
-
-
-def test_patterns_match_in_natural_order(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("part-10.csv", "part-2.csv", "part-1.csv", "odd[1].csv"):
-        (tmp_path / name).touch()
-    assert expand(["part-*.csv", "odd[1].csv", "no.csv"]) == [
-        "part-1.csv",
-        "part-2.csv",
-        "part-10.csv",
-        "odd[1].csv",
-        "no.csv",
-    ]
-    with pytest.raises(SourceError, match="no file matches"):
-        expand(["nothing-*.csv"])
+def test_flags_can_be_given_again(tmp_path):
+    assert ImportFlags().words() == ""
+    flags = ImportFlags(object="custom:car c", canary=5, label=("a=1", "b=x y"), no_check=True, out=tmp_path / "a b")
+    group = typer.main.get_command(main.app)
+    context = group.commands["import"].make_context("import", ["a.csv", *shlex.split(flags.words())])
+    given = {name: value for name, value in context.params.items() if name in {p.name for p in parameters(ImportFlags)}}
+    assert ImportFlags(**{**given, "label": tuple(given["label"])}) == flags
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -221,7 +221,9 @@ def test_partitions_keep_people_apart():
 def test_updating_by_id_makes_nobody():
     world = World()
     world.done("email,firstName\na@x.com,A\nb@x.com,B\n")
-    batch = world.done("id,email,firstName\n2,new@x.com,New\n3,BAD,C\nx,,D\n,,E\n1,,NULL\n0,,F\n", Leads(lookup_field="id"))
+    batch = world.done(
+        "id,email,firstName\n2,new@x.com,New\n3,BAD,C\nx,,D\n,,E\n1,,NULL\n0,,F\n", Leads(lookup_field="id")
+    )
     assert world.counts(batch) == (2, 4, 0)
     assert world.people() == [{"email": "a@x.com", "firstName": ""}, {"email": "new@x.com", "firstName": "New"}]
     file = world.engine.result_file(batch, ResultKind.FAILURES)

@@ -313,17 +313,18 @@ def test_a_job_that_comes_back_takes_over_what_it_left():
     assert story.decide() == ["poll 1", "wait 5000"]
 
 
-def test_a_job_that_comes_back_before_its_end_is_told_begins_anew():
+def test_a_job_cannot_come_back_before_its_end_is_told():
     story = Story(give_up_ms=1_000)
     story.job(chunk(1))
     story.decide()
     story.deferred(1, Cause.TRANSIENT)
     assert story.decide(at_ms=1_000) == ["finish a gave_up"]
-    story.job(chunk(1))
-    assert story.decide() == []
+    story.job(chunk(1))  # what it says may be old: its end is being written
+    assert story.decide(at_ms=5_000) == []
     story.tell(m.JobEnded(job=JobId("a")))
-    assert story.state() == {"a": {"ready": [1]}, "lane_opens": 5_000}
-    assert story.decide(at_ms=5_000) == ["submit 1 after 5000 of transient"]
+    assert story.state() == {}
+    story.job(chunk(1))
+    assert story.decide() == ["submit 1 after 5000 of transient"]
 
 
 def test_two_in_doubt_with_one_key_do_not_wait_for_each_other():

@@ -7,6 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import canary
 from orchestrator.canary import with_canary
 from orchestrator.records import parse
 from orchestrator.source.opening import read_span
@@ -54,6 +55,20 @@ def test_rows_whose_key_stands_in_an_earlier_source_are_not_sent_before_it(tmp_p
     spans, canaries = with_canary([first, later], rows=4, key_columns=("email",))
     assert canaries == (0,)
     assert [(span.source, span.rows) for span in spans] == [(0, 2), (0, 8), (1, 3)]
+
+
+def test_however_many_sources_there_are_each_is_read_once(tmp_path, monkeypatch):
+    read = []
+    claims_of = canary.claims_of
+
+    def counted(source, span, *others):
+        read.append(source.index)
+        return claims_of(source, span, *others)
+
+    plans = [planned(tmp_path / f"{n}.csv", f"email\na{n}@x.org\nb{n}@x.org\n", index=n) for n in range(9)]
+    monkeypatch.setattr(canary, "claims_of", counted)
+    with_canary(plans, rows=9, key_columns=("email",))
+    assert read == [*range(9), *range(8)]  # the heads, then what stands before another
 
 
 def test_an_empty_source_takes_no_share(tmp_path):

@@ -1,0 +1,340 @@
+"""What may go wrong around a running job, and what the library makes of it.
+
+Several processes are several orchestrators here: whatever they know of each other, they know from files and locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import ImportRequest, Orchestrator, Settings, driver, intake
+from orchestrator.config import Subscription
+from orchestrator.emulator.app import Running, start
+from orchestrator.errors import JournalError, NotDelivered, SourceError
+from orchestrator.events import JobFinished
+from orchestrator.model import ExitCode, Job, JobState, Phase
+from tests.unit.emulator.kit import config
+
+SPEED = 1_000.0
+FAST = {
+    "limits": {"body_bytes_max": 1_000, "window_seconds": 0.05},
+    "polling": {"interval_seconds_min": 0.01, "interval_seconds_max": 0.05},
+    "backoff": {"seconds_min": 0.01, "seconds_max": 0.05, "give_up_seconds": 30.0},
+    "http": {"trust_env": False},
+}
+
+
+@asynccontextmanager
+async def emulated(directory: Path, **credentials: str) -> AsyncIterator[tuple[Settings, Running]]:
+    running = await start(config(speed=SPEED, token_life_ms=int(3_600_000 * SPEED)))
+    known = {"client_id": "emulator", **(credentials or {"client_secret": "emulator-secret"})}
+    settings = Settings(
+        **FAST, state={"dir": directory / "state"}, subscriptions={"default": {"rest_url": running.url, **known}}
+    )
+    try:
+        yield settings, running
+    finally:
+        await running.stop()
+
+
+def request(directory: Path, name: str = "a", *, rows: int = 60, without_key: int = 0) -> ImportRequest:
+    path = directory / f"{name}.csv"
+    lines = [f"{'' if number < without_key else f'{name}{number}@example.com'},N{number}" for number in range(rows)]
+    path.write_text("\n".join(["email,firstName", *lines, ""]), encoding="utf-8")
+    return ImportRequest(sources=[path], out_dir=directory / f"out-{name}")
+
+
+async def seen(look: Callable[[], Awaitable[object]]) -> None:
+    """Look until there is something to be seen."""
+    async with asyncio.timeout(30):
+        while not await look():  # noqa: ASYNC110  # it is seen in files, which tell nobody
+            await asyncio.sleep(0.001)
+
+
+async def journalled(orchestrator: Orchestrator, job_id: str) -> Job:
+    return (await (await orchestrator.job(job_id)).status()).job
+
+
+# --- files that are gone, damaged or not to be written ---------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"rubbish" * 40])
+def test_damaged_claims_are_made_anew(tmp_path, damage):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path))
+
+                async def claimed() -> list[Path]:
+                    return list(tmp_path.glob("state/jobs/*/claims/*.npy"))
+
+                await seen(claimed)
+                orchestrator.drain()
+            running.service.faults.remove(None)
+            left = list(tmp_path.glob("state/jobs/*/claims/*.npy"))
+            assert left
+            for file in left:
+                file.write_bytes(damage)
+            async with Orchestrator.open(settings) as orchestrator:
+                (job,) = (await orchestrator.resume()).jobs
+                summary = await job.wait()
+                assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
+
+    asyncio.run(play())
+
+
+def test_a_part_of_a_report_that_is_gone_ends_its_own_job_alone(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path, rows=600, without_key=3))
+
+                async def done() -> bool:
+                    return any(each.phase is Phase.DONE and each.failed for each in (await job.status()).chunks)
+
+                await seen(done)
+                orchestrator.drain()
+            (part,) = tmp_path.glob("state/jobs/*/parts/*.jsonl")
+            kept = part.rename(tmp_path / "kept")
+            async with Orchestrator.open(settings) as orchestrator:
+                other = await orchestrator.submit(request(tmp_path, "b", rows=600))
+                (job,) = (await orchestrator.resume([job.id])).jobs
+                with pytest.raises(JournalError, match="Restore it from a backup"):
+                    await job.wait()
+                ended = await journalled(orchestrator, job.id)
+                assert (ended.state, ended.exit_code) == (JobState.INCOMPLETE, ExitCode.INTERNAL)
+                assert (await other.wait()).state == JobState.COMPLETE
+                kept.rename(part)
+                (job,) = (await orchestrator.resume()).jobs
+                summary = await job.wait()
+                assert (summary.state, summary.exit_code, summary.rows.failed) == (
+                    JobState.COMPLETE,
+                    ExitCode.ROWS_FAILED,
+                    3,
+                )
+
+    asyncio.run(play())
+
+
+def test_result_files_that_cannot_be_written_are_fetched_when_they_can(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            job = await orchestrator.submit(request(tmp_path, without_key=3))
+            results = tmp_path / "state" / "jobs" / job.id / "results"
+            results.write_text("no directory")
+
+            async def found() -> bool:
+                return any(each.kind == "results_unwritten" for each in (await job.status()).findings)
+
+            await seen(found)
+            results.unlink()
+            summary = await job.wait()
+            assert (summary.state, summary.rows.failed, summary.rows.unmatched) == (JobState.COMPLETE, 3, 0)
+
+    asyncio.run(play())
+
+
+def test_a_secret_that_vanishes_on_the_way_stops_the_job_and_loses_no_chunk(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("emulator-secret")
+
+    async def play() -> None:
+        async with emulated(tmp_path, client_secret_file=str(secret)) as (settings, running):
+            async with Orchestrator.open(settings) as orchestrator:
+                await orchestrator.connect()
+                running.service.faults.extend([{"on": "create", "do": "expire_token", "nth": 1}])
+                secret.unlink()
+                job = await orchestrator.submit(request(tmp_path))
+                summary = await job.wait()
+                assert (summary.exit_code, summary.exit_reasons) == (ExitCode.DENIED, ("denied",))
+                assert (summary.rows.unsent, summary.rows.unknown) == (60, 0)
+                assert str(secret) in summary.findings[0].message
+            secret.write_text("emulator-secret")
+            async with Orchestrator.open(settings) as orchestrator:
+                (job,) = (await orchestrator.resume([job.id])).jobs
+                assert (await job.wait()).rows.accepted == 60
+
+    asyncio.run(play())
+
+
+# --- one journal, several processes ----------------------------------------------------------------------
+
+
+def test_a_job_that_is_wanted_again_while_its_end_is_written_ends_once(tmp_path, monkeypatch):
+    write, writing, go_on = driver.report_job, asyncio.Event(), asyncio.Event()
+
+    async def slow(*known: Any) -> None:
+        writing.set()
+        await go_on.wait()
+        await write(*known)
+
+    async def play() -> None:
+        monkeypatch.setattr(driver, "report_job", slow)
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as driving:
+            async with Orchestrator.open(settings) as first:
+                own = await driving.submit(request(tmp_path, "own", rows=600))
+                job = await first.submit(request(tmp_path))
+                await writing.wait()
+            sending = driving._keeper._driver._sending  # nothing else shows it
+
+            async def unwanted() -> bool:
+                return job.id not in sending
+
+            async def wanted() -> bool:
+                return job.id in sending
+
+            await seen(unwanted)
+            async with Orchestrator.open(settings) as second:
+                (again,) = (await second.resume([job.id])).jobs
+                await seen(wanted)
+                go_on.set()
+                assert (await again.wait()).state == JobState.COMPLETE
+                told = [event async for event in again.events()]
+                assert [isinstance(event, JobFinished) for event in told].count(True) == 1
+            assert (await own.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+def test_a_resumed_plan_that_fails_does_not_end_a_job_that_another_process_planned(tmp_path, monkeypatch):
+    prepare, planned = intake.Intake.prepare, asyncio.Event()
+
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, _),
+            Orchestrator.open(settings) as first,
+            Orchestrator.open(settings) as second,
+        ):
+            late = second._intake  # the two differ in nothing else
+
+            async def held() -> bool:
+                return bool(second._keeper.held)
+
+            async def slow(self: intake.Intake, *known: Any, **more: Any) -> intake.Prepared:
+                if self is late:
+                    await planned.wait()
+                    raise SourceError("the file is gone by now")
+                await seen(held)
+                return await prepare(self, *known, **more)
+
+            monkeypatch.setattr(intake.Intake, "prepare", slow)
+            submitting = asyncio.create_task(first.submit(request(tmp_path)))
+            await seen(first.jobs)
+            (known,) = await first.jobs()
+            resuming = asyncio.create_task(second.resume([known.id]))
+            job = await submitting
+            planned.set()
+            with pytest.raises(SourceError, match="gone by now"):
+                await resuming
+            assert (await job.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+def test_whoever_is_told_to_stop_waits_no_longer_for_a_job_that_another_process_goes_on_with(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            async with Orchestrator.open(settings) as first:
+                job = await first.submit(request(tmp_path))
+                async with Orchestrator.open(settings) as second:
+                    (attached,) = (await second.resume([job.id])).jobs
+                    second.drain("sigint")
+                    async with asyncio.timeout(30):
+                        assert (await attached.wait()).state == JobState.RUNNING
+                        assert [event async for event in attached.events()]
+                running.service.faults.remove(None)
+                assert (await job.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+# --- a process that lives long ---------------------------------------------------------------------------
+
+
+def test_a_job_that_has_ended_is_held_no_longer(tmp_path):
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, _),
+            Orchestrator.open(settings) as driving,
+            Orchestrator.open(settings) as attached,
+        ):
+            await (await driving.submit(request(tmp_path, "a"))).wait()
+            job = await attached.submit(request(tmp_path, "b"))
+            await job.wait()
+            for orchestrator in (driving, attached):
+
+                async def free(keeper: Any = orchestrator._keeper) -> bool:
+                    return not keeper.held
+
+                await seen(free)
+
+    asyncio.run(play())
+
+
+def test_a_submission_that_is_cancelled_is_waited_for_by_nobody(tmp_path, monkeypatch):
+    async def forever(*known: Any, **more: Any) -> intake.Prepared:
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, _),
+            Orchestrator.open(settings) as orchestrator,
+            Orchestrator.open(settings) as other,
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(intake.Intake, "prepare", forever)
+                submitting = asyncio.create_task(orchestrator.submit(request(tmp_path)))
+                await seen(orchestrator.jobs)
+                submitting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await submitting
+            (job,) = (await other.resume()).jobs
+            assert (await job.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+def test_what_was_begun_off_the_loop_does_not_hold_it_up_when_all_is_closed(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            reading, writing = os.pipe()
+            async with Orchestrator.open(settings) as orchestrator:
+                work = asyncio.create_task(orchestrator._offload.run(os.read, reading, 1))
+                await asyncio.sleep(0)
+                asyncio.get_running_loop().call_later(0.05, os.write, writing, b"x")
+            assert work.done()  # the loop had its turn while it was waited for
+            os.close(reading)
+            os.close(writing)
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_a_connection_that_fails_leaves_nothing_open(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            nowhere = re.sub(r":\d+$", ":9", running.url)
+            subscription = Subscription(rest_url=nowhere, client_id="emulator", client_secret="secret")
+            closed = settings.model_copy(
+                update={
+                    "subscriptions": {"default": subscription},
+                    "backoff": settings.backoff.model_copy(update={"give_up_seconds": 0.01}),
+                }
+            )
+            async with Orchestrator.open(closed) as orchestrator:
+                stack = orchestrator._connection._stack
+                for _ in range(3):
+                    with pytest.raises(NotDelivered):
+                        await orchestrator.connect()
+                assert len(stack._exit_callbacks) == 2  # type: ignore[attr-defined]
+
+    asyncio.run(play())
