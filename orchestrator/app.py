@@ -43,7 +43,9 @@ from orchestrator.wiring import schedule_limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
 RESUMABLE = (*UNFINISHED, JobState.INCOMPLETE, JobState.PAUSED)
-RESUMED_UNASKED = frozenset({"gave_up", "unfinished", "sigint", "sigterm", "internal"})  # causes that pass
+RESUMED_UNASKED = frozenset(
+    {"gave_up", "report_unwritten", "unfinished", "sigint", "sigterm", "internal"}
+)  # causes that pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

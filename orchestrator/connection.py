@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import Random
+from typing import TypeVar
 
 import aiohttp
 import anyio
@@ -14,13 +16,15 @@ from orchestrator import config
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.desk import CallCounts
-from orchestrator.errors import NotDelivered, Unavailable
+from orchestrator.errors import ConcurrencyLimited, NotDelivered, RateLimited, Unavailable
 from orchestrator.marketo import wire
-from orchestrator.marketo.client import Client, Identity
+from orchestrator.marketo.client import Client
 from orchestrator.marketo.transport import PERMANENT_FAULTS
 from orchestrator.requests import Destination
 from orchestrator.schedule.waits import Backoff
 from orchestrator.wiring import client_options
+
+T = TypeVar("T")
 
 FIRST_CONTACT_MS = 30_000  # a host that was never reached is more often misspelt or closed than busy
 
@@ -86,7 +90,7 @@ class Connection:
                 )
                 async with AsyncExitStack() as unless_good:
                     await unless_good.enter_async_context(client)
-                    identity = await self._authenticate(client)
+                    identity = await self.patiently(client.authenticate)
                     self._stack.push_async_exit(unless_good.pop_all())
                 destination = Destination(
                     subscription=chosen.name,
@@ -97,16 +101,19 @@ class Connection:
                 self._made = client, destination
         return self._made
 
-    async def _authenticate(self, client: Client) -> Identity:
-        """Authenticate; a passing fault may last a while."""
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call before the first upload, again and again for a while if what is in its way may pass.
+
+        Raises what the call raises, in the end.
+        """
         backoff = self._settings.backoff
         waits = Backoff(round(1000 * backoff.seconds_min), round(1000 * backoff.seconds_max), self._rng)
         patience_ms = min(FIRST_CONTACT_MS, round(1000 * backoff.give_up_seconds))
         deadline_ms = self._clock.now_ms() + patience_ms
         while True:
             try:
-                return await client.authenticate()
-            except (NotDelivered, Unavailable) as error:
+                return await call()
+            except (NotDelivered, Unavailable, RateLimited, ConcurrencyLimited) as error:
                 wait_ms = waits.next_ms()
                 if error.code in PERMANENT_FAULTS or self._clock.now_ms() + wait_ms > deadline_ms:
                     raise

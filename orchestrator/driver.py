@@ -30,6 +30,7 @@ from orchestrator.marketo.client import Client
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Share
 from orchestrator.offload import Offload
 from orchestrator.outcome import gather, job_directory, report_job, summarise_job
+from orchestrator.report.ending import worst
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
@@ -264,8 +265,10 @@ class Driver:
         except OrchestratorError as error:
             finding = Finding(kind="report_unwritten", message=str(error))
             findings.append(FindingAdded(job_id=job.id, finding=finding))
-        if code == ExitCode.INTERNAL:
             state = JobState.INCOMPLETE  # to be resumed when what is missing is there again
+            if code != ExitCode.INTERNAL:
+                reasons = ("report_unwritten", *reasons)
+                code = worst((ExitCode(code), ExitCode.INTERRUPTED))
         ended = JobChanged(
             job_id=job.id,
             values={"state": state, "finished_ms": job.finished_ms, "exit_code": code, "exit_reasons": reasons},

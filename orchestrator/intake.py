@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator import preflight
 from orchestrator.canary import with_canary
@@ -74,7 +75,8 @@ class Intake:
         """
         known = preflight.unasked(target)
         if not offline and (options.check or isinstance(target, CustomObjects)):
-            known = await preflight.look_up(await self._connection.client(), target, check=options.check)
+            client = await self._connection.client()
+            known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
         limits = self._connection.limits()
         plans = await self._offload.run(
             preflight.plan_all,

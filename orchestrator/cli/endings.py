@@ -42,8 +42,13 @@ def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, 
     for line in (*_numbers(summary), *_reasons(summary), *_findings(summary)):
         console.say(line)
     console.say()
-    console.say(f"Report: {out_dir / 'report.html'}")
-    console.say(f"        {_files(summary)}")
+    if "report_unwritten" in summary.exit_reasons:
+        console.say(
+            f"Report: not written to {out_dir}; orchestrator report {summary.job_id} --out DIR writes it elsewhere"
+        )
+    else:
+        console.say(f"Report: {out_dir / 'report.html'}")
+        console.say(f"        {_files(summary)}")
     tell_code(console, code, summary.next + flags, meaning=_meaning(summary, code))
 
 

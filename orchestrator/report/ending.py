@@ -24,6 +24,7 @@ REASONS = MappingProxyType(
         "sigint": ExitCode.SIGINT,
         "sigterm": ExitCode.SIGTERM,
         "gave_up": ExitCode.INTERRUPTED,
+        "report_unwritten": ExitCode.INTERRUPTED,
         "canary": ExitCode.INTERRUPTED,
         "paused": ExitCode.INTERRUPTED,
         "unfinished": ExitCode.INTERRUPTED,

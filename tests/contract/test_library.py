@@ -338,3 +338,36 @@ def test_a_connection_that_fails_leaves_nothing_open(tmp_path):
                 assert len(stack._exit_callbacks) == 2  # type: ignore[attr-defined]
 
     asyncio.run(play())
+
+
+# --- a report that cannot be written, a Marketo that is busy at first -------------------------------------
+
+
+def test_a_report_that_cannot_be_written_is_written_by_resume(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            job = await orchestrator.submit(request(tmp_path, rows=5))
+            in_the_way = tmp_path / "out-a" / "summary.json"
+            in_the_way.mkdir()
+            summary = await job.wait()
+            assert (summary.state, summary.exit_code) == ("incomplete", ExitCode.INTERRUPTED)
+            assert summary.exit_reasons == ("report_unwritten",)
+            assert summary.rows.accepted == 5
+            in_the_way.rmdir()
+            resumed = await orchestrator.resume()
+            assert [handle.id for handle in resumed.jobs] == [job.id]
+            assert (await resumed.jobs[0].wait()).exit_code == ExitCode.OK
+            assert in_the_way.is_file()
+
+    asyncio.run(play())
+
+
+def test_a_marketo_that_is_busy_at_first_is_asked_again(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "describe", "nth": 1, "do": "code", "code": "606"}])
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path, rows=5))
+                assert (await job.wait()).exit_code == ExitCode.OK
+
+    asyncio.run(play())
