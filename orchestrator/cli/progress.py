@@ -151,11 +151,11 @@ class View:
         for event in self._waiting.values():
             cause = CAUSES.get(event.cause, event.cause.replace("_", " "))
             texts.setdefault(cause, f"{cause}, since {of_day(event.ts_ms)}")
-        held = [until for until in self._held.values() if until > now_ms]
+        held = list(self._held.values())
         if held:
-            texts["held"] = (
-                f"the answer to {plural(len(held), 'upload')} was lost; sent again at {of_day(min(held))} at the earliest"
-            )
+            earliest = f"at {of_day(min(held))} at the earliest"
+            when = earliest if min(held) > now_ms else "when Marketo cannot have it under way any more"
+            texts["held"] = f"the answer to {plural(len(held), 'upload')} was lost; sent again {when}"
         return list(texts.values())
 
     def _forecast(self, now_ms: int) -> str:

@@ -98,7 +98,8 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
         for cause, wait in status.counters.waits.items()
     ]
     lines += [f"  finding   {finding.message}" for finding in status.findings]
-    lines += [f"  held      chunk {chunk.id} until {moment(chunk.hold_until_ms)}: its answer was lost"
+    lines += [f"  held      chunk {chunk.id}, whose answer was lost, until {moment(chunk.hold_until_ms)} at the earliest: "
+              "then when a batch sent after it has finished, or when Marketo's queue can hold it no more"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
     if batches:

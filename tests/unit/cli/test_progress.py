@@ -135,7 +135,10 @@ def test_a_lost_answer_is_told_with_its_deadline():
     view.counted(counted(ready=4, submitted=0, done=0), at(0))
     view.saw(events.ChunkDeliveryUnknown(job_id=JOB, ts_ms=at(1), chunk=1, hold_until_ms=at(600)))
     assert waiting(view, 2) == ["  waiting   the answer to 1 upload was lost; sent again at T+600 at the earliest"]
-    assert waiting(view, 601) == []
+    later = "  waiting   the answer to 1 upload was lost; sent again when Marketo cannot have it under way any more"
+    assert waiting(view, 601) == [later]
+    view.saw(submitted(1, 7, 602))
+    assert waiting(view, 602) == []
 
 
 def test_every_cause_the_scheduler_knows_has_words():
