@@ -196,25 +196,3 @@ async def start(
         ) from error
     bound = runner.addresses[0][1]
     return Running(host=host, port=bound, service=service, clock=clock, runner=runner)
-
-
-def run(
-    config: EmulatorConfig,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    on_ready: Callable[[Running], None] = lambda running: None,
-) -> None:
-    """Serve until interrupted; ``on_ready`` is called once the port is bound.  Ends quietly on KeyboardInterrupt."""
-
-    async def serve() -> None:
-        running = await start(config, host=host, port=port)
-        try:
-            on_ready(running)
-            await asyncio.Event().wait()
-        finally:
-            await running.stop()
-
-    try:
-        asyncio.run(serve())
-    except KeyboardInterrupt:
-        return

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orchestrator.emulator.app import Running, run, start
+from orchestrator.emulator.app import Running, start
 from orchestrator.emulator.clock import EmulatedClock
 from orchestrator.emulator.config import ClientSpec
 from orchestrator.errors import ConfigError
@@ -751,15 +751,3 @@ def test_the_same_calls_get_the_same_answers():
             return [told, await c.about("batches")]
 
     assert asyncio.run(play()) == asyncio.run(play())
-
-
-def test_serving_until_interrupted():
-    urls: list[str] = []
-
-    def on_ready(running: Running) -> None:
-        urls.append(running.url)
-        raise KeyboardInterrupt
-
-    run(config(), "127.0.0.1", 0, on_ready)
-    [url] = urls
-    assert url.startswith("http://127.0.0.1:")
