@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 from structlog.typing import FilteringBoundLogger
 
-from orchestrator import config
+from orchestrator import tables
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.desk import CallCounts
@@ -56,7 +56,7 @@ class Connection:
         self._lock = asyncio.Lock()
         self._made: tuple[Client, Destination] | None = None
 
-    def limits(self) -> config.Limits:
+    def limits(self) -> tables.Limits:
         """Return the limits of the subscription; the general ones if none is configured."""
         if not self._settings.subscriptions:
             return self._settings.limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from orchestrator import config
+from orchestrator import tables
 from orchestrator.config import Settings, Subscription
 from orchestrator.marketo.client import Options
 from orchestrator.schedule.state import Limits
@@ -40,7 +40,7 @@ def confirmation_of(subscription: Subscription) -> str:
     return subscription.munchkin_id or (urlsplit(subscription.address).hostname or "").partition(".")[0]
 
 
-def schedule_limits(settings: Settings, limits: config.Limits) -> Limits:
+def schedule_limits(settings: Settings, limits: tables.Limits) -> Limits:
     """Return what the schedule of a subscription keeps to."""
     return Limits(
         slots=limits.slots,

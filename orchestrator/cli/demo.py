@@ -20,11 +20,12 @@ from orchestrator.cli.importing import run_import
 from orchestrator.cli.sample import Sample, write_leads
 from orchestrator.cli.session import configure_logging, execute
 from orchestrator.cli.words import number, rows, size
-from orchestrator.config import Backoff, Limits, Polling, Settings, State, Subscription
+from orchestrator.config import Settings, Subscription
 from orchestrator.emulator.config import EmulatorConfig
 from orchestrator.errors import ConfigError
 from orchestrator.model import ExitCode
 from orchestrator.requests import ImportRequest
+from orchestrator.tables import Backoff, Limits, Polling, State
 
 START_SECONDS_MAX = 30.0  # until the emulator listens
 STOP_SECONDS_MAX = 5.0  # until it has ended

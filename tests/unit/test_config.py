@@ -10,8 +10,9 @@ import platformdirs
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from orchestrator.config import APP_NAME, Limits, Settings, Subscription, load
+from orchestrator.config import Settings, Subscription, load
 from orchestrator.errors import ConfigError
+from orchestrator.tables import APP_NAME, Limits
 from orchestrator.wiring import confirmation_of
 
 ROOT = Path(__file__).parents[2]
