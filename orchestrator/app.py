@@ -29,13 +29,14 @@ from orchestrator.desk import CallCounts
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.following import UNFINISHED, JobHandle
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
+from orchestrator.home import not_at, not_sent_to, read_home
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobChanged, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
-from orchestrator.model import Job, JobId, JobState, RepeatedKeys, Target
+from orchestrator.model import Home, Job, JobId, JobState, RepeatedKeys, Target
 from orchestrator.offload import Offload
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -68,6 +69,7 @@ class Orchestrator:
         offload: Offload,
         clock: Clock,
         rng: Random,
+        home: Home,
         session: aiohttp.ClientSession | None,
         stack: AsyncExitStack,
     ) -> None:
@@ -78,6 +80,7 @@ class Orchestrator:
         self._clock = clock
         self._rng = rng
         self._state_dir = settings.state.dir.expanduser().absolute()
+        self._home = home
         self._calls = CallCounts()
         log = library_logger()
         self._connection = Connection(
@@ -94,6 +97,7 @@ class Orchestrator:
                 rng=rng,
                 calls=self._calls,
                 state_dir=self._state_dir,
+                home=home,
                 log=log,
             )
         )
@@ -121,7 +125,9 @@ class Orchestrator:
         """
         chosen = load(None, (), os.environ) if settings is None else settings
         ticking = SystemClock() if clock is None else clock
-        preflight.prepare_state_dir(chosen.state.dir.expanduser().absolute())
+        randomness = SystemRandom() if rng is None else rng
+        state_dir = chosen.state.dir.expanduser().absolute()
+        preflight.prepare_state_dir(state_dir)
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
             self = cls(
@@ -130,7 +136,8 @@ class Orchestrator:
                 journal=journal,
                 offload=await stack.enter_async_context(Offload()),
                 clock=ticking,
-                rng=SystemRandom() if rng is None else rng,
+                rng=randomness,
+                home=read_home(state_dir, randomness),
                 session=session,
                 stack=stack,
             )
@@ -206,6 +213,7 @@ class Orchestrator:
             labels=tuple(request.labels.items()),
             options=request.options(),
             out_dir=str(out_dir),
+            home=self._home,
             state=JobState.PLANNING,
             created_ms=self._clock.now_ms(),
         )
@@ -297,9 +305,9 @@ class Orchestrator:
         destination = await self.connect()
         named = [await self._journal.job(job_id) for job_id in job_ids]
         for job in named:
-            elsewhere = _elsewhere(job, destination)
+            elsewhere = self._why_not_here(job, destination)
             if elsewhere is not None:
-                raise ConfigError(f"job {job.id}: {elsewhere}; choose another with --subscription NAME")
+                raise ConfigError(f"job {job.id}: {elsewhere}")
         jobs = named or [
             job
             for job in await self._journal.jobs(states=RESUMABLE)
@@ -308,7 +316,7 @@ class Orchestrator:
         going: list[JobHandle] = []
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
-            why_not = _elsewhere(job, destination) or self._why_not_resumed(job, by_name=bool(named))
+            why_not = self._why_not_here(job, destination) or self._why_not_resumed(job, by_name=bool(named))
             if why_not is None:
                 try:
                     await self._revive(job)
@@ -323,6 +331,9 @@ class Orchestrator:
         if going:
             await self._drive()
         return Resumed(jobs=tuple(going), skipped=tuple(skipped))
+
+    def _why_not_here(self, job: Job, destination: Destination) -> str | None:
+        return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
 
     def _why_not_resumed(self, job: Job, *, by_name: bool) -> str | None:
         if job.state in (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED):
@@ -366,13 +377,6 @@ class Orchestrator:
     def abandon(self) -> None:
         """Stop without waiting for the upload under way: its outcome is left unknown."""
         self._keeper.abandon()
-
-
-def _elsewhere(job: Job, destination: Destination) -> str | None:
-    """Say that a job writes to another host than the subscription does, if so."""
-    if job.host == destination.host:
-        return None
-    return f"it writes to {job.host}, but subscription {destination.subscription} is {destination.host}"
 
 
 def run(request: ImportRequest, settings: Settings | None = None, *, subscription: str | None = None) -> Summary:

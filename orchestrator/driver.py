@@ -23,11 +23,12 @@ from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
 from orchestrator.errors import OrchestratorError
+from orchestrator.home import not_at
 from orchestrator.journal.changes import FindingAdded, JobChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
-from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Share
+from orchestrator.model import Chunk, ExitCode, Finding, Home, Job, JobId, JobState, Phase, Share
 from orchestrator.offload import Offload
 from orchestrator.outcome import gather, job_directory, report_job, summarise_job
 from orchestrator.report.ending import worst
@@ -61,6 +62,7 @@ class Driver:
         body_bytes_max: int,
         salt: bytes,
         state_dir: Path,
+        home: Home,
         wanted: Callable[[JobId], bool],
         ended: Callable[[JobId], None],
         changed: Callable[[], None],
@@ -75,6 +77,7 @@ class Driver:
         self._journal = journal
         self._clock = clock
         self._state_dir = state_dir
+        self._home = home
         self._wanted = wanted
         self._ended = ended
         self._changed = changed
@@ -198,6 +201,12 @@ class Driver:
             self._counted_ms = now_ms
             await self._desk.write()
         for job in await self._journal.jobs(host=self._lease.host, states=ALIVE):
+            elsewhere = not_at(self._home, job)
+            if elsewhere is not None:
+                if job.id not in self._seen:
+                    self._seen.add(job.id)
+                    self._log.warning("job.skipped", job_id=job.id, reason=elsewhere)
+                continue
             sends = job.state is JobState.RUNNING and self._wanted(job.id)
             if sends and job.id not in self._sending:
                 await self._take_in(job, sends=True)

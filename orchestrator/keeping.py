@@ -30,7 +30,7 @@ from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
-from orchestrator.model import JobId, JobState
+from orchestrator.model import Home, JobId, JobState
 from orchestrator.offload import Offload
 from orchestrator.report import ending
 from orchestrator.schedule.state import Limits
@@ -48,6 +48,7 @@ class Means:
     rng: Random
     calls: CallCounts
     state_dir: Path
+    home: Home
     log: FilteringBoundLogger
 
 
@@ -123,6 +124,7 @@ class Keeper:
                     body_bytes_max=body_bytes_max,
                     salt=await means.journal.salt(host),
                     state_dir=means.state_dir,
+                    home=means.home,
                     wanted=self.wanted,
                     ended=self.let_go,
                     changed=self.changed,

@@ -148,6 +148,13 @@ class JobState(StrEnum):
     FAILED = "failed"  # refused before anything was sent
 
 
+class Wish(StrEnum):
+    """What somebody asked of a job while it ran; its driver looks for it once a second."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
 class RepeatedKeys(StrEnum):
     """What to do with a dedupe key that stands in more than one row."""
 
@@ -201,6 +208,18 @@ class JobOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The state directory in which everything of a job lies that is not in the journal."""
+
+    id: str  # the directory's own number; alone it is compared
+    host: str  # name of the machine when the job was made, for people
+    directory: str  # absolute, for people
+
+    def __str__(self) -> str:
+        return f"{self.directory} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One request to import one or more source files into one target."""
 
@@ -217,6 +236,11 @@ class Job:
     absolute_paths: tuple[str, ...]
     options: JobOptions
     out_dir: str  # absolute
+    home: Home | None = None  # None: of a journal that did not know it yet, so made where the journal lies
+    key: str | None = None  # the user's: the same key is the same job
+    wish: Wish | None = None
+    wish_reason: str | None = None  # the user's words
+    wish_ms: int | None = None
     key_columns: tuple[str, ...] = ()  # the dedupe fields, known once the job is planned
     state: JobState
     created_ms: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict
 
 from orchestrator.events import Event
-from orchestrator.model import BatchId, BatchStatus, ChunkId, Finding, JobId, JobState, Phase, Source, Span
+from orchestrator.model import BatchId, BatchStatus, ChunkId, Finding, JobId, JobState, Phase, Source, Span, Wish
 
 
 class JobValues(TypedDict, total=False):
@@ -24,6 +24,9 @@ class JobValues(TypedDict, total=False):
     finished_ms: int | None
     exit_code: int | None
     exit_reasons: tuple[str, ...]
+    wish: Wish | None
+    wish_reason: str | None
+    wish_ms: int | None
 
 
 class ChunkValues(TypedDict, total=False):

@@ -21,6 +21,7 @@ from orchestrator.model import (
     FileIdentity,
     Finding,
     Format,
+    Home,
     Job,
     JobId,
     JobOptions,
@@ -32,6 +33,7 @@ from orchestrator.model import (
     Source,
     Span,
     Target,
+    Wish,
 )
 
 _TARGETS: Mapping[str, type[Leads] | type[CustomObjects] | type[ProgramMembers]] = {
@@ -82,6 +84,7 @@ def pack_job(job: Job) -> dict[str, Any]:
     row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
     row["target"] = _pack_target(job.target)
     row["options"] = asdict(job.options)
+    row["home"] = None if job.home is None else asdict(job.home)
     return row
 
 
@@ -95,6 +98,8 @@ def unpack_job(row: Mapping[str, Any]) -> Job:
         for name in ("paths", "absolute_paths", "key_columns", "exit_reasons"):
             fields[name] = tuple(row[name])
         fields["state"] = JobState(row["state"])
+        fields["home"] = None if row["home"] is None else Home(**row["home"])
+        fields["wish"] = None if row["wish"] is None else Wish(row["wish"])
         return Job(**fields)
 
 

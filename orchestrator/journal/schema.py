@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION: Final = "0001"  # of the newest file in migrations/versions
+REVISION: Final = "0002"  # of the newest file in migrations/versions
 
 
 class Json(TypeDecorator[Any]):
@@ -92,6 +92,11 @@ jobs = Table(
     Column("finished_ms", BigInteger),
     Column("exit_code", Integer),
     Column("exit_reasons", Json, nullable=False),
+    Column("home", Json),
+    Column("key", Json),
+    Column("wish", String),
+    Column("wish_reason", Json),
+    Column("wish_ms", BigInteger),
     Index("jobs_by_host", "host", "created_ms"),
 )
 

@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import create_engine
+from alembic import command
+from sqlalchemy import Connection, create_engine, inspect, select
 
-from orchestrator.journal import opening
-from orchestrator.journal.migrations.upgrade import head, upgrade
-from orchestrator.journal.schema import REVISION
+from orchestrator.journal import opening, reading
+from orchestrator.journal.migrations.upgrade import configuration, head, upgrade
+from orchestrator.journal.schema import REVISION, versions
+from tests.contract.journal_kit import make_job
 
 ROOT = Path(__file__).parents[3]
 
 
-def tables(path: Path) -> list[tuple[str, ...]]:
-    connection = sqlite3.connect(path)
-    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-    found += connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    connection.close()
-    return found
+def shape(connection: Connection) -> dict[str, Any]:
+    """Return everything that the database knows of its tables; the order of columns is no part of it."""
+    found = inspect(connection)
+    return {
+        table: {
+            "columns": sorted(
+                (column["name"], str(column["type"]), column["nullable"], column.get("autoincrement"))
+                for column in found.get_columns(table)
+            ),
+            "key": found.get_pk_constraint(table)["constrained_columns"],
+            "references": sorted(
+                (key["constrained_columns"], key["referred_table"], key["referred_columns"])
+                for key in found.get_foreign_keys(table)
+            ),
+            "unique": sorted(key["column_names"] for key in found.get_unique_constraints(table)),
+            "indexes": sorted((index["name"], index["column_names"]) for index in found.get_indexes(table)),
+        }
+        for table in found.get_table_names()
+    }
 
 
 def test_migrated_is_created(tmp_path):
-    created, migrated = tmp_path / "created.db", tmp_path / "migrated.db"
-    for path, make in ((created, opening.create), (migrated, lambda connection: upgrade(migrated, connection))):
-        engine = create_engine(f"sqlite:///{path}")
+    shapes = []
+    for name, make in (("created", opening.create), ("migrated", lambda open_: upgrade(tmp_path, open_))):
+        engine = create_engine(f"sqlite:///{tmp_path}/{name}.db")
         with engine.begin() as connection:
             make(connection)
+            shapes.append(shape(connection))
+            assert connection.execute(select(versions.c.version_num)).scalar_one() == REVISION
         engine.dispose()
-    assert tables(migrated) == tables(created)
-    assert len(tables(created)) > 10
+    assert shapes[1] == shapes[0]
+    assert len(shapes[0]) > 8
+
+
+def test_what_the_first_version_wrote_is_kept(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path}/journal.db")
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO jobs VALUES ('j-1', '123-abc-456.mktorest.com', '\"default\"', NULL, FALSE, NULL, '[]', NULL,"
+            ' \'{"object":"leads"}\', \'["leads.csv"]\','
+            " '[\"/data/leads.csv\"]', '{}', '\"/data/out\"', '[]', 'planning', 1700000000000, NULL, NULL, NULL, '[]')"
+        )
+        upgrade(tmp_path, connection)
+        assert reading.job(connection, "j-1") == make_job()
+    engine.dispose()
 
 
 def test_the_stamp_is_the_newest_migration():

@@ -1,0 +1,20 @@
+"""Where a job lies, and what was asked of it while it ran."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add columns that may be empty; a job that is there already has none of them."""
+    op.add_column("jobs", sa.Column("home", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("key", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("wish", sa.String(), nullable=True))
+    op.add_column("jobs", sa.Column("wish_reason", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("wish_ms", sa.BigInteger(), nullable=True))
