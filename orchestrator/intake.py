@@ -20,6 +20,7 @@ from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, J
 from orchestrator.journal.journal import Journal
 from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, RepeatedKeys, Span, Target
 from orchestrator.offload import Offload
+from orchestrator.source.opened import Located, plan_all
 from orchestrator.source.split import Plan
 
 NO_CANARIES: tuple[int, ...] = ()
@@ -64,7 +65,7 @@ class Intake:
         self._connection = connection
 
     async def prepare(
-        self, located: Sequence[tuple[str, str]], target: Target, options: JobOptions, *, offline: bool = False
+        self, located: Sequence[Located], target: Target, options: JobOptions, *, offline: bool = False
     ) -> Prepared:
         """Look at the target, read and check the sources.
 
@@ -79,7 +80,7 @@ class Intake:
             known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
         limits = self._connection.limits()
         plans = await self._offload.run(
-            preflight.plan_all,
+            plan_all,
             located,
             format=options.format,
             part_bytes_max=part_bytes_max(limits.body_bytes_max),
@@ -106,7 +107,10 @@ class Intake:
             MarketoError: Marketo cannot be asked.
 
         """
-        located = tuple(zip(job.paths, job.absolute_paths, strict=True))
+        located = [
+            Located(given=given, absolute=absolute)
+            for given, absolute in zip(job.paths, job.absolute_paths, strict=True)
+        ]
         try:
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options)

@@ -79,10 +79,11 @@ class Source:
 
     index: int  # position in the job, from 0
     path: str  # as the user gave it; what reports show
-    absolute: str
-    identity: FileIdentity
+    absolute: str  # where it was found
+    content: str  # absolute path of the file whose bytes are sent: the source itself, or a copy made for it
+    identity: FileIdentity  # of ``content``, as are header, rows, byte ranges and checksums
     sha256: str  # hex, of the whole file
-    encoding: str  # "utf-8"
+    encoding: str  # of the source; what is sent is UTF-8
     format: Format
     header: bytes  # the header record as it is sent: no BOM, with its line end
     columns: tuple[str, ...]

@@ -18,10 +18,11 @@ from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidR
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDARD_FIELDS, Schema
 from orchestrator.marketo.wire import MEMBER_KEY
-from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Target
+from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
+from orchestrator.source.opened import Located
 from orchestrator.source.opening import inspect
-from orchestrator.source.split import Plan, plan
+from orchestrator.source.split import Plan
 
 NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
 HEADERS_SHOWN_MAX = 5  # wrong ones, of many files; they are usually wrong in the same way
@@ -192,8 +193,8 @@ def _absent(what: str, name: str, names: Sequence[str], advice: str) -> str:
 # --- the sources ---------------------------------------------------------------------------------------
 
 
-def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False) -> tuple[tuple[str, str], ...]:
-    """Return each source as given and absolute; a pattern stands for the files that it matches.
+def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False) -> tuple[Located, ...]:
+    """Return where each source is; a pattern stands for the files that it matches.
 
     Raises:
         ConfigError: there are none.
@@ -216,8 +217,7 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
             other = "named more than once" if names[file] == path else f"the same file as {names[file]}"
             raise ConfigError(f"{path} is {other}; its rows would be imported twice")
         names[file] = path
-    absolute = [str(Path(path).absolute()) for path in given]
-    return tuple(zip(given, absolute, strict=True))
+    return tuple(map(Located.at, given))
 
 
 def _is_text(path: str) -> bool:
@@ -242,34 +242,6 @@ def _matching(path: str) -> list[str]:
 def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
     """Return a key by which ``part-10`` comes behind ``part-9``; equal numbers stand as their digits do."""
     return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path)], path
-
-
-def plan_all(
-    located: Sequence[tuple[str, str]],
-    *,
-    format: Format | None,
-    part_bytes_max: int,
-    rows_max: int,
-    allow_empty: bool = False,
-) -> tuple[Plan, ...]:
-    """Read every source once and cut it into chunks; busy as long as reading takes.
-
-    Raises:
-        SourceError: a source cannot be imported as it is.
-
-    """
-    return tuple(
-        plan(
-            absolute,
-            index=index,
-            given=given,
-            format=format,
-            part_bytes_max=part_bytes_max,
-            rows_max=rows_max,
-            allow_empty=allow_empty,
-        )
-        for index, (given, absolute) in enumerate(located)
-    )
 
 
 def check_headers(plans: Sequence[Plan], known: Known) -> None:

@@ -54,7 +54,7 @@ async def run_import(
     interruption = Interruption(console)
 
     async def body() -> ExitCode:
-        files = [given for given, _ in preflight.locate(request.sources, allow_empty=request.allow_empty)]
+        files = [each.given for each in preflight.locate(request.sources, allow_empty=request.allow_empty)]
         async with Orchestrator.open(settings, subscription=subscription) as orchestrator:
             tell_destination(console, await orchestrator.connect())
             if confirmation is not None:

@@ -121,6 +121,7 @@ def unpack_source(row: Mapping[str, Any]) -> Source:
         fields["identity"] = FileIdentity(**row["identity"])
         fields["format"] = Format(row["format"])
         fields["columns"] = tuple(row["columns"])
+        fields["content"] = row["content"] or row["absolute"]  # before there were copies, it was the source itself
         return Source(**fields)
 
 

@@ -115,6 +115,7 @@ sources = Table(
     Column("columns", Json, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("blank_lines", BigInteger, nullable=False),
+    Column("content", Json),
     PrimaryKeyConstraint("job_id", "position"),
 )
 

@@ -113,7 +113,7 @@ def _read(source: Source, start: int, stop: int) -> bytes:
     The identity is taken after the bytes, so that it vouches for them.
     """
     try:
-        with Path(source.absolute).open("rb", buffering=0) as file:
+        with Path(source.content).open("rb", buffering=0) as file:
             descriptor = file.fileno()
             data = read_range(descriptor, start, stop)
             identity = identity_of(os.fstat(descriptor))

@@ -53,26 +53,27 @@ def plan(
     rows_max: int,
     block_bytes: int = BLOCK_BYTES,
     allow_empty: bool = False,
+    absolute: str | None = None,
+    encoding: str = "utf-8",
 ) -> Plan:
     """Read a file once and cut it into spans of at most ``rows_max`` rows.
 
     ``part_bytes_max`` bounds header and records of one upload together; ``index`` and ``given`` are the
     source's place in the job and its name as the user wrote it; ``format`` None means to detect it;
-    ``allow_empty`` takes a file without records for one with nothing to send.
+    ``allow_empty`` takes a file without records for one with nothing to send.  If the file is a copy,
+    ``absolute`` and ``encoding`` are those of the source itself.
     Raises the subclasses of `SourceError`, each naming the file, the line and what to do.
     """
+    content = str(Path(path).absolute())
     identity = inspect(path, given=given, allow_empty=allow_empty)
     if identity.size_bytes == 0:
-        return _empty(path, index=index, given=given, format=format, identity=identity)
+        return _empty(content, index=index, given=given, format=format, identity=identity, absolute=absolute or content)
     with Path(path).open("rb", buffering=0) as file:
         size = identity.size_bytes
         head = _read(file.fileno(), 0, min(size, detect.HEADER_BYTES_MAX), given)
         beginning = detect.examine(head, whole=len(head) == size, given=format, name=given)
         if len(beginning.header) >= part_bytes_max:
-            raise HeaderError(
-                f"{given}: the header has {len(beginning.header):,} bytes and one upload holds {part_bytes_max:,}, so "
-                "no record fits beside it. Remove columns that are not imported."
-            )
+            raise _header_too_large(given, len(beginning.header), part_bytes_max)
         cutter = _Cutter(
             source=index,
             name=given,
@@ -100,10 +101,11 @@ def plan(
     source = Source(
         index=index,
         path=given,
-        absolute=str(Path(path).absolute()),
+        absolute=absolute or content,
+        content=content,
         identity=identity,
         sha256=digest.hexdigest(),
-        encoding="utf-8",
+        encoding=encoding,
         format=beginning.format,
         header=beginning.header,
         columns=beginning.columns,
@@ -114,12 +116,13 @@ def plan(
 
 
 def _empty(
-    path: str | os.PathLike[str], *, index: int, given: str, format: Format | None, identity: FileIdentity
+    content: str, *, index: int, given: str, format: Format | None, identity: FileIdentity, absolute: str
 ) -> Plan:
     source = Source(
         index=index,
         path=given,
-        absolute=str(Path(path).absolute()),
+        absolute=absolute,
+        content=content,
         identity=identity,
         sha256=hashlib.sha256().hexdigest(),
         encoding="utf-8",
@@ -341,6 +344,13 @@ def _read(descriptor: int, start: int, stop: int, name: str) -> bytes:
     if len(data) != stop - start:
         raise _still_written(name)
     return data
+
+
+def _header_too_large(name: str, size: int, part_bytes_max: int) -> HeaderError:
+    return HeaderError(
+        f"{name}: the header has {size:,} bytes and one upload holds {part_bytes_max:,}, so no record fits beside it. "
+        "Remove columns that are not imported."
+    )
 
 
 def _still_written(name: str) -> SourceChanged:

@@ -77,6 +77,7 @@ def make_source(index: int = 0, spans: int = 3, **changes: Any) -> Source:
         "index": index,
         "path": f"leads-{index}.csv",
         "absolute": f"/data/leads-{index}.csv",
+        "content": f"/state/jobs/1/spool/{index}",
         "identity": FileIdentity(device=1, inode=2, size_bytes=6 + spans * BYTES, mtime_ns=3),
         "sha256": "ab" * 32,
         "encoding": "utf-8",

@@ -219,6 +219,7 @@ def planned(path: str, *columns: str) -> Plan:
         index=0,
         path=path,
         absolute=f"/data/{path}",
+        content=f"/data/{path}",
         identity=FileIdentity(device=1, inode=1, size_bytes=1, mtime_ns=1),
         sha256="",
         encoding="utf-8",
@@ -294,7 +295,7 @@ def test_patterns_stand_for_files_in_natural_order(tmp_path: Path):
 
     located = locate([f"{tmp_path}/parts.csv", f"{tmp_path}/part-*.csv"])
 
-    assert [Path(given).name for given, _ in located] == ["parts.csv", *names[:-1]]
+    assert [Path(each.given).name for each in located] == ["parts.csv", *names[:-1]]
 
 
 def test_equal_numbers_stand_in_the_order_of_their_digits_whatever_the_directory_says(tmp_path: Path):
@@ -302,7 +303,7 @@ def test_equal_numbers_stand_in_the_order_of_their_digits_whatever_the_directory
     for name in (*names[1::2], *names[::2]):
         (tmp_path / name).write_text("email\n")
 
-    assert [Path(given).name for given, _ in locate([f"{tmp_path}/*.csv"])] == names
+    assert [Path(each.given).name for each in locate([f"{tmp_path}/*.csv"])] == names
 
 
 def test_a_pattern_that_matches_no_file_is_told_of(tmp_path: Path):

@@ -103,6 +103,7 @@ def make_source(**values: Any) -> Source:
         "index": 0,
         "path": "leads.csv",
         "absolute": "/data/leads.csv",
+        "content": "/data/leads.csv",
         "identity": FileIdentity(device=1, inode=2, size_bytes=100, mtime_ns=3),
         "sha256": "ab" * 32,
         "encoding": "utf-8",

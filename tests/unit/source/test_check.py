@@ -14,6 +14,7 @@ def check(*columns, keys=("email",), form=Format.CSV):
         index=0,
         path="leads.csv",
         absolute="/data/leads.csv",
+        content="/data/leads.csv",
         identity=FileIdentity(device=1, inode=1, size_bytes=1, mtime_ns=1),
         sha256="",
         encoding="utf-8",

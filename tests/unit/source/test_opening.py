@@ -202,3 +202,16 @@ def test_no_descriptor_stays_open(planned):
 
     before, during, after = asyncio.run(run())
     assert before == during == after
+
+
+def test_what_is_sent_is_read_from_the_copy_of_a_source(tmp_path, file):
+    copy = tmp_path / "copy"
+    copy.write_bytes(HEADER + b"1,copied\n")
+    found = plan(
+        copy, index=0, given="x.csv", absolute=str(file), encoding="cp1252", format=Format.CSV,
+        part_bytes_max=1000, rows_max=1000,
+    )  # fmt: skip
+    assert (found.source.absolute, found.source.content, found.source.encoding) == (str(file), str(copy), "cp1252")
+    file.unlink()
+    assert read_span(found.source, found.spans[0]) == b"1,copied\n"
+    assert b"".join(received(SpanContent(found.source, found.spans[0]))) == HEADER + b"1,copied\n"

@@ -158,6 +158,7 @@ def test_a_file_by_hand(tmp_path):
         index=0,
         path="x.csv",
         absolute=str(tmp_path / "x.csv"),
+        content=str(tmp_path / "x.csv"),
         identity=FileIdentity(
             device=status.st_dev, inode=status.st_ino, size_bytes=len(data), mtime_ns=status.st_mtime_ns
         ),
