@@ -6,13 +6,19 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.bench-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint docs demo lock clean
+.PHONY: help setup test exhaustive bench bench-full lint docs demo lock clean
+
+# How large the tests' campaigns are in `make exhaustive`; each has a small default where it is read.
+CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40
 
 help: ## print this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install the package into it, every dependency checked against its hash
 
@@ -29,6 +35,21 @@ $(STAMP): requirements.lock pyproject.toml
 test: lint ## everything that must be green before a change is shared
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
+exhaustive: lint ## the same with campaigns of thousands of seeds, files and crashes
+	$(CAMPAIGNS) $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+
+bench: $(BENCH_STAMP) ## measure what is promised, write bench/results.json and the README; at most 15 minutes
+	@$(BIN)/python -m bench
+
+bench-full: $(BENCH_STAMP) ## the same with large files everywhere
+	@$(BIN)/python -m bench --full
+
+# What is compared with comes into the same environment, and only for the benchmarks.
+$(BENCH_STAMP): $(STAMP) bench/requirements.lock
+	@echo "Installing what the benchmarks compare with (once) ..."
+	@$(PIP) install --require-hashes --requirement bench/requirements.lock
+	@touch $@
+
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,9 +61,9 @@ docs: $(STAMP) ## write the reference of commands and settings anew
 demo: $(STAMP) ## start a local Marketo, import a generated file of about 100 MB into it, write the report
 	@$(BIN)/orchestrator demo; code=$$?; test $$code -eq 3 || exit $$code
 
-lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --no-annotate --no-header --extra dev --output-file requirements.lock pyproject.toml
+lock: $(STAMP) ## write requirements.lock and bench/requirements.lock anew
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file bench/requirements.lock bench/requirements.in
 
 clean: ## remove .venv and everything that tools leave behind
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist

@@ -73,6 +73,7 @@ _DOCKER = "needs Docker"
 NOT_RUN: Mapping[str, str] = {
     "make demo": "installs; what it runs is tested in test_commands",
     "make test": "would run this test",
+    "make bench": "takes minutes",
     "python3 -m venv .venv && .venv/bin/pip install .": "installs",
     'export PATH="$PWD/.venv/bin:$PATH"': "the tests run what is installed already",
     "orchestrator init": "asks on a terminal; tested where terminals are",

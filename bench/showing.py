@@ -1,0 +1,90 @@
+"""Results for people: a table on the terminal, and the same in the README between two markers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.results import ROOT, Part, Row
+
+README: Final = ROOT / "README.md"
+BEGIN: Final = "<!-- results of `make bench`, written by it -->"
+END: Final = "<!-- end of results -->"
+
+
+def number(value: float) -> str:
+    """Write a figure with three digits that mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def spread(row: Row) -> str:
+    """Write the smallest and the largest of several values."""
+    return "" if len(row.values) < 2 else f"{number(min(row.values))} … {number(max(row.values))}"
+
+
+def show(name: str, rows: Iterable[Row]) -> None:
+    """Print one benchmark's rows, each next to what is demanded."""
+    table = Table(title=name, title_justify="left")
+    for heading in ("what", "figure"):
+        table.add_column(heading)
+    for heading in ("median", "spread", "demanded"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    noted = []
+    for row in rows:
+        style = "" if row.met else "bold red"
+        measured = f"{number(row.median)} {row.unit}".strip()
+        table.add_row(row.what, row.figure, measured, spread(row), row.demanded, row.verdict, style=style)
+        if row.note:
+            noted.append(f"{row.what}, {row.figure}: {row.note}")
+    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    console.print(table)
+    for note in noted:
+        console.print(f"  {note}", markup=False)
+
+
+def markdown(parts: Mapping[str, Part]) -> str:
+    """Write all results as one table for each benchmark: a line for each thing, a column for each figure."""
+    if not parts:
+        return "Nothing has been measured yet; `make bench` writes its results here.\n"
+    return "\n".join(_section(name, part) for name, part in parts.items())
+
+
+def _section(name: str, part: Part) -> str:
+    figures = list(dict.fromkeys(row.figure for row in part.rows))
+    cells = {(row.what, row.figure): _cell(row) for row in part.rows}
+    lines = [f"| {name} | {' | '.join(figures)} |", "|---|" + "---:|" * len(figures)]
+    lines += [
+        f"| {what} | {' | '.join(cells.get((what, figure), '') for figure in figures)} |"
+        for what in dict.fromkeys(row.what for row in part.rows)
+    ]
+    machine = part.machine
+    where = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}"
+    target = "make bench-full" if part.full else "make bench"
+    python = part.versions["python"]
+    notes = [f"{row.what}, {row.figure}: {row.note}." for row in part.rows if row.note]
+    return "\n".join([*lines, "", f"`{target}` of {part.date}; Python {python}; {where}.", *notes, ""])
+
+
+def _cell(row: Row) -> str:
+    measured = f"{number(row.median)} {row.unit}".strip()
+    return f"{measured} ({row.demanded}: {row.verdict})" if row.demanded else measured
+
+
+def readme_with(parts: Mapping[str, Part], text: str) -> str:
+    """Return the README with these results between its markers."""
+    block = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
+    assert len(block.findall(text)) == 1, "the README has lost the markers of the results"
+    return block.sub(lambda _: f"{BEGIN}\n{markdown(parts)}{END}", text)
+
+
+def write_readme(parts: Mapping[str, Part], path: Path = README) -> None:
+    """Put the results into the README."""
+    path.write_text(readme_with(parts, path.read_text(encoding="utf-8")), encoding="utf-8")
