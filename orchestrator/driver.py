@@ -22,9 +22,9 @@ from orchestrator import events
 from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, SourceError
 from orchestrator.home import not_at
-from orchestrator.journal.changes import FindingAdded, JobChanged, Told
+from orchestrator.journal.changes import FindingAdded, JobChanged, SourceHashed, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
@@ -36,6 +36,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import FINAL, IN_FLIGHT, Limits
+from orchestrator.source.opening import sha256_of
 from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
@@ -92,6 +93,7 @@ class Driver:
         self._submission: anyio.CancelScope | None = None
         self._draining = False
         self._seen: set[JobId] = set()
+        self._hashed: dict[JobId, asyncio.Event] = {}  # set when the sources' hashes are known, or cannot be
         self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
         self._looked_ms = 0
         self._counted_ms = clock.now_ms()
@@ -143,6 +145,9 @@ class Driver:
             if isinstance(fact, m.JobEnded):
                 self._take_out(fact.job)
         await self._look_for_jobs(self._clock.now_ms())
+        for job in [job for job in self._desk.jobs if job not in self._hashed]:
+            self._hashed[job] = asyncio.Event()
+            tasks.start_soon(self._hash, self._desk.jobs[job], self._hashed[job])
         now_ms = self._clock.now_ms()
         wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
         for command in self._scheduler.decide(now_ms):
@@ -252,14 +257,27 @@ class Driver:
 
     def _take_out(self, job: JobId) -> None:
         """Forget a job that has ended, and look at once whether somebody wants it again by now."""
-        del self._desk.jobs[job]
+        del self._desk.jobs[job], self._hashed[job]
         self._sending.discard(job)
         self._seen.discard(job)
         self._looked_ms = 0
 
+    async def _hash(self, driven: DrivenJob, done: asyncio.Event) -> None:
+        """Write the SHA-256 of each source; one that has changed meanwhile has none, the uploads tell the rest."""
+        for source in driven.sources:
+            if source.sha256 is None:
+                try:
+                    sha256 = await sha256_of(source, self._offload)
+                except SourceError as error:
+                    self._log.info("source.not_hashed", job_id=driven.job.id, reason=str(error))
+                else:
+                    await self._desk.write(SourceHashed(job_id=driven.job.id, index=source.index, sha256=sha256))
+        done.set()
+
     async def _finish(self, command: m.FinishJob) -> m.Fact:
         """Write the job's end and its report; a report that cannot be made is no reason not to end."""
         driven = self._desk.jobs[command.job]
+        await self._hashed[command.job].wait()
         state = _state_at_end(await self._journal.chunks(command.job), command.stops)
         job = replace(driven.job, state=state, finished_ms=self._clock.now_ms())
         await self._desk.write()  # so that the report counts every call

@@ -82,7 +82,7 @@ class Source:
     absolute: str  # where it was found
     content: str  # absolute path of the file whose bytes are sent: the source itself, or a copy made for it
     identity: FileIdentity  # of ``content``, as are header, rows, byte ranges and checksums
-    sha256: str  # hex, of the whole file
+    sha256: str | None  # hex, of the whole file; None until it is computed, after planning
     encoding: str  # of the source; what is sent is UTF-8
     format: Format
     header: bytes  # the header record as it is sent: no BOM, with its line end

@@ -65,6 +65,15 @@ class JobPlanned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceHashed:
+    """The SHA-256 of a source is known, which took a reading of its own."""
+
+    job_id: JobId
+    index: int  # `Source.index`
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobChanged:
     """Some fields of a job have new values."""
 
@@ -126,4 +135,14 @@ class Told:
     event: Event
 
 
-Change = JobPlanned | JobChanged | ChunkChanged | ChunkParted | FindingAdded | CallsCounted | WaitCounted | Told
+Change = (
+    JobPlanned
+    | SourceHashed
+    | JobChanged
+    | ChunkChanged
+    | ChunkParted
+    | FindingAdded
+    | CallsCounted
+    | WaitCounted
+    | Told
+)

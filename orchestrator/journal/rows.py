@@ -109,7 +109,13 @@ def unpack_job(row: Mapping[str, Any]) -> Job:
 def pack_source(job_id: JobId, source: Source) -> dict[str, Any]:
     """Return the row of a job's source."""
     row = {name: getattr(source, name) for name in Source.__dataclass_fields__ if name != "index"}
-    return {**row, "job_id": job_id, "position": source.index, "identity": asdict(source.identity)}
+    return {
+        **row,
+        "job_id": job_id,
+        "position": source.index,
+        "identity": asdict(source.identity),
+        "sha256": source.sha256 or "",
+    }
 
 
 def unpack_source(row: Mapping[str, Any]) -> Source:
@@ -121,6 +127,7 @@ def unpack_source(row: Mapping[str, Any]) -> Source:
         fields["identity"] = FileIdentity(**row["identity"])
         fields["format"] = Format(row["format"])
         fields["columns"] = tuple(row["columns"])
+        fields["sha256"] = row["sha256"] or None
         fields["content"] = row["content"] or row["absolute"]  # before there were copies, it was the source itself
         return Source(**fields)
 

@@ -34,12 +34,13 @@ from orchestrator.journal.changes import (
     FindingAdded,
     JobChanged,
     JobPlanned,
+    SourceHashed,
     Told,
     WaitCounted,
 )
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
 from orchestrator.journal.values import Lease
-from orchestrator.model import Chunk, ChunkId, Job, JobId, JobState, Phase, Span
+from orchestrator.model import Chunk, ChunkId, Job, JobId, JobState, Phase, Source, Span
 
 UNNUMBERED = ChunkId(0)  # of a chunk on its way to the database
 
@@ -151,6 +152,8 @@ def _apply(writing: _Writing, change: Change) -> None:
     match change:
         case JobPlanned():
             _plan(writing, change)
+        case SourceHashed():
+            _hash(writing, change)
         case JobChanged():
             _change_job(writing, change)
         case ChunkChanged():
@@ -193,7 +196,7 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
     job = _own_job(writing, change.job_id)
     known = reading.job_sources(writing.connection, job.id)
     if known:
-        if known != change.sources:
+        if _unhashed(known) != _unhashed(change.sources):
             raise JournalError(f"job {job.id} is planned already, from other sources; nothing was written")
         return
     if not change.sources:
@@ -217,6 +220,17 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
         source_bytes=sum(source.identity.size_bytes for source in change.sources),
     )
     _tell(writing.connection, planned)
+
+
+def _unhashed(known: Sequence[Source]) -> tuple[Source, ...]:
+    return tuple(replace(source, sha256=None) for source in known)
+
+
+def _hash(writing: _Writing, change: SourceHashed) -> None:
+    job = _own_job(writing, change.job_id)
+    ours = and_(sources.c.job_id == job.id, sources.c.position == change.index)
+    if writing.connection.execute(update(sources).where(ours).values(sha256=change.sha256)).rowcount != 1:
+        raise JournalError(f"job {job.id} has no source {change.index}; nothing was written")
 
 
 def _insert_chunks(writing: _Writing, fresh: Sequence[Chunk]) -> None:

@@ -55,7 +55,7 @@ class SourceSummary:
 
     path: str
     bytes: int
-    sha256: str
+    sha256: str | None
     rows: int
     blank_lines: int
     encoding: str

@@ -2,7 +2,7 @@ r"""The planner: one pass over a file, and every upload of it is known as a byte
 
 Nothing is written and nothing but one block is held in memory, so the size of the file does not matter.  The
 pass finds the records' ends (`masks`), and takes as many whole records into a span as fit by bytes and rows;
-on the way it takes a CRC-32 of every span and the SHA-256 of the file, and checks that all of it is UTF-8.
+on the way it takes a CRC-32 of every span and checks that all of it is UTF-8.
 
 Spans follow each other without a gap.  Blank lines are bytes of a span and no rows of it; no span is without
 rows, so only blank lines that fit in with no row (at the end of the file, or before a record that needs the
@@ -16,7 +16,6 @@ is the span's, and the second one goes on as the next span's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -83,11 +82,9 @@ def plan(
             rows_max=rows_max,
         )
         utf8 = detect.Utf8Check(given)
-        digest = hashlib.sha256()
         for offset, block in _blocks(file.fileno(), size, block_bytes, given):
             in_header = offset < beginning.data_start
             utf8.feed(block, line_feeds=head.count(b"\n", 0, offset) if in_header else cutter.line_feeds)
-            digest.update(block)
             if offset + len(block) > beginning.data_start:
                 cutter.feed(block[max(0, beginning.data_start - offset) :])
         utf8.finish(line_feeds=cutter.line_feeds)
@@ -104,7 +101,7 @@ def plan(
         absolute=absolute or content,
         content=content,
         identity=identity,
-        sha256=digest.hexdigest(),
+        sha256=None,
         encoding=encoding,
         format=beginning.format,
         header=beginning.header,
@@ -124,7 +121,7 @@ def _empty(
         absolute=absolute,
         content=content,
         identity=identity,
-        sha256=hashlib.sha256().hexdigest(),
+        sha256=None,
         encoding="utf-8",
         format=format or Format.CSV,
         header=b"",

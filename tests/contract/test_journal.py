@@ -16,6 +16,7 @@ from orchestrator.journal.changes import (
     FindingAdded,
     JobChanged,
     JobPlanned,
+    SourceHashed,
     Told,
     WaitCounted,
 )
@@ -196,6 +197,24 @@ async def test_a_plan_makes_sources_and_chunks_and_starts_the_job(url):
                 job_id=job.id, ts_ms=NOW_MS, seq=2, sources=2, chunks=3, rows=3 * ROWS, source_bytes=206 + 106
             )
         ]
+
+
+@in_loop
+async def test_the_hash_of_a_source_comes_later_and_does_not_make_it_another_one(url):
+    sources = tuple(make_source(index, 1, sha256=None) for index in range(2))
+    plan = JobPlanned(
+        job_id=JobId("j-1"), sources=sources, spans=(*make_spans(0, 1), *make_spans(1, 1)), key_columns=("email",)
+    )
+    async with opened(url) as journal:
+        await journal.add_job(make_job())
+        lease = await journal.take_over(HOST)
+        hashed = SourceHashed(job_id=JobId("j-1"), index=1, sha256="cd" * 32)
+        with pytest.raises(JournalError, match="has no source 1"):
+            await journal.write(lease, [hashed])
+        await journal.write(lease, [plan])
+        assert await journal.sources(JobId("j-1")) == sources
+        await journal.write(lease, [hashed, hashed, plan])
+        assert await journal.sources(JobId("j-1")) == (sources[0], make_source(1, 1, sha256="cd" * 32))
 
 
 @in_loop

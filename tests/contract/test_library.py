@@ -6,6 +6,7 @@ Several processes are several orchestrators here: whatever they know of each oth
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,7 @@ from orchestrator.emulator.app import Running, start
 from orchestrator.errors import JournalError, NotDelivered, SourceError
 from orchestrator.events import JobFinished
 from orchestrator.model import ExitCode, Job, JobState, Phase
+from orchestrator.source.opening import sha256_of
 from tests.unit.emulator.kit import config
 
 SPEED = 1_000.0
@@ -370,4 +372,35 @@ def test_a_marketo_that_is_busy_at_first_is_asked_again(tmp_path):
                 job = await orchestrator.submit(request(tmp_path, rows=5))
                 assert (await job.wait()).exit_code == ExitCode.OK
 
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_job_ends_when_its_sources_are_hashed_or_cannot_be(tmp_path, monkeypatch, changes):
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def held_up(*arguments: Any) -> str:
+        begun.set()
+        await let_go.wait()
+        return await sha256_of(*arguments)
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            job = await orchestrator.submit(request(tmp_path))
+            content = (tmp_path / "a.csv").read_bytes()
+
+            async def done() -> bool:
+                return all(each.phase is Phase.DONE for each in (await job.status()).chunks)
+
+            await begun.wait()
+            await seen(done)
+            assert (await journalled(orchestrator, job.id)).state is JobState.RUNNING
+            if changes:
+                (tmp_path / "a.csv").write_bytes(content + b"\n")
+            let_go.set()
+            summary = await job.wait()
+            assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
+            assert summary.sources[0].sha256 == (None if changes else hashlib.sha256(content).hexdigest())
+
+    monkeypatch.setattr(driver, "sha256_of", held_up)
     asyncio.run(play())

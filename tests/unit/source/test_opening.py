@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,9 @@ import pytest
 
 from orchestrator.errors import SourceChanged, SourceError
 from orchestrator.model import Format
+from orchestrator.offload import Offload
 from orchestrator.source import opening
-from orchestrator.source.opening import SpanContent, inspect, read_span
+from orchestrator.source.opening import SpanContent, inspect, read_span, sha256_of
 from orchestrator.source.split import plan
 
 HEADER = b"id,t\n"
@@ -215,3 +217,21 @@ def test_what_is_sent_is_read_from_the_copy_of_a_source(tmp_path, file):
     file.unlink()
     assert read_span(found.source, found.spans[0]) == b"1,copied\n"
     assert b"".join(received(SpanContent(found.source, found.spans[0]))) == HEADER + b"1,copied\n"
+
+
+def test_a_file_is_hashed_a_slice_at_a_time_and_not_once_it_has_changed(planned, file, monkeypatch):
+    slices = []
+
+    async def run():
+        async with Offload() as offload:
+            begin = offload.run
+            monkeypatch.setattr(offload, "run", lambda *arguments: slices.append(arguments[1:]) or begin(*arguments))
+            return await sha256_of(planned.source, offload)
+
+    monkeypatch.setattr(opening, "HASHED_SLICE_BYTES", 600_000)
+    assert asyncio.run(run()) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert slices == [(0, 600_000), (600_000, planned.source.identity.size_bytes)]
+    file.write_bytes(file.read_bytes())
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(SourceChanged, match="written to or replaced"):
+        asyncio.run(run())
