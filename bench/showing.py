@@ -19,7 +19,7 @@ END: Final = "<!-- end of results -->"
 
 def number(value: float) -> str:
     """Write a figure with three digits that mean something."""
-    if value >= 100:
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

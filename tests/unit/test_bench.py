@@ -71,8 +71,8 @@ def test_the_readme_has_each_figure_next_to_what_is_demanded():
     )
     part = results.Part(date="2026-01-01", full=False, machine=machine, versions={"python": "3.11.0"}, rows=rows)
     written = showing.markdown({"planning": part})
-    assert "| a file | 2.00 GB/s (≥ 2.5: not met) |  |" in written
-    assert "| another |  | 17.0 MB (≤ 16: not met) |" in written
+    assert "| a file | 2 GB/s (≥ 2.5: not met) |  |" in written
+    assert "| another |  | 17 MB (≤ 16: not met) |" in written
     assert "`make bench` of 2026-01-01; Python 3.11.0; 2 cores of a processor, 8 GiB, Linux." in written
 
 
