@@ -18,7 +18,7 @@ from typing import Final
 from bench.results import RESULTS, Row, Run, load, part_of, save
 from bench.showing import show, write_readme
 
-NAMES: Final = ("planning", "peers")
+NAMES: Final = ("planning", "peers", "memory")
 
 
 def benchmark(name: str) -> Callable[[Run], list[Row]]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from bench import files, results, showing
+from bench import files, peers, results, showing
+from bench.files import Made
 from bench.results import Row
 from tests.e2e.pages import ROOT
 
@@ -98,7 +99,7 @@ def test_the_exit_code_says_whether_all_is_as_demanded(measured, code, monkeypat
 def test_an_unknown_benchmark_is_a_mistake(capsys):
     with pytest.raises(SystemExit):
         command.main(["speed"])
-    assert "there is no benchmark speed; there are planning" in capsys.readouterr().err
+    assert "there is no benchmark speed; there are planning, " in capsys.readouterr().err
 
 
 def test_every_benchmark_can_be_loaded_without_what_it_compares_with():
@@ -154,3 +155,35 @@ def test_every_campaign_of_the_tests_is_enlarged_by_make_exhaustive():
 
 def makefile() -> str:
     return Path(ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+# --- chunks of others --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chunks", "fault"),
+    [
+        (["a,b\n1,x\n2,y\n", "a,b\n3,z\n"], ""),
+        (['"a","b"\n"1","x"\n"2","y"\n"3","z"\n'], ""),
+        (["a,b\n2,y\n1,x\n", "a,b\n3,z\n"], "from row 1 on"),
+        (["a,b\n1,x\n2,y\n"], "from row 3 on"),
+        ([f"a,b\n1,x\n2,y\n3,z\n4,{'z' * peers.CHUNK_BYTES_MAX}"], "too many for an upload"),
+    ],
+)
+def test_what_is_wrong_with_the_chunks_of_others_is_said(chunks, fault, tmp_path):
+    source = tmp_path / "source.csv"
+    source.write_text("a,b\n1,x\n2,y\n3,z\n")
+    parts = [tmp_path / f"{number}" for number in range(len(chunks))]
+    for part, text in zip(parts, chunks, strict=True):
+        part.write_text(text)
+    found = "; ".join(peers._faults(Made(path=source, rows=3, bytes=16), parts))
+    assert (fault in found) if fault else (found == "")
+
+
+def test_delicate_records_are_counted_when_they_come_back_as_other_bytes(tmp_path):
+    def make(made, parts):
+        (parts / "part").write_text(made.path.read_text().replace("007", "7"))
+
+    changed = peers._rewritten("a library", make, tmp_path)
+    assert changed.values == (1.0,)
+    assert changed.note == "`1@a.io,007` becomes `1@a.io,7`"
