@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
     from orchestrator.following import JobHandle, JobStatus
     from orchestrator.forecast import Forecast
-    from orchestrator.model import CustomObjects, ExitCode, Format, Leads, ProgramMembers, RepeatedKeys
+    from orchestrator.model import CustomObjects, ExitCode, Format, Leads, OnUnknown, ProgramMembers, RepeatedKeys
     from orchestrator.report.summary import Summary
     from orchestrator.requests import Destination, ImportRequest
 
@@ -32,6 +32,7 @@ _HOMES = {
     "JobHandle": "following",
     "JobStatus": "following",
     "Leads": "model",
+    "OnUnknown": "model",
     "Orchestrator": "app",
     "OrchestratorError": "errors",
     "ProgramMembers": "model",
@@ -53,6 +54,7 @@ __all__ = [  # noqa: RUF022  # the order in which a reader meets them
     "ProgramMembers",
     "Format",
     "RepeatedKeys",
+    "OnUnknown",
     "run",
     "JobHandle",
     "JobStatus",

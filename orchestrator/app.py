@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, SystemRandom
@@ -36,7 +36,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
-from orchestrator.model import Home, Job, JobId, JobState, RepeatedKeys, Target
+from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, RepeatedKeys, Target
 from orchestrator.offload import Offload
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -293,8 +293,10 @@ class Orchestrator:
         """Return all jobs in the journal, oldest first."""
         return await self._journal.jobs()
 
-    async def resume(self, job_ids: Sequence[str] = ()) -> Resumed:
+    async def resume(self, job_ids: Sequence[str] = (), *, on_unknown: OnUnknown | None = None) -> Resumed:
         """Go on with jobs that a crash, a signal or a temporary cause stopped: those named, or all of them.
+
+        ``on_unknown`` is what is done from now on with uploads whose answer is lost; None leaves it as it was.
 
         Raises:
             JournalError: a job is not in the journal.
@@ -319,7 +321,7 @@ class Orchestrator:
             why_not = self._why_not_here(job, destination) or self._why_not_resumed(job, by_name=bool(named))
             if why_not is None:
                 try:
-                    await self._revive(job)
+                    await self._revive(job, on_unknown)
                 except (SourceError, ConfigError) as error:
                     if named:
                         raise
@@ -346,9 +348,12 @@ class Orchestrator:
             return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
         return None
 
-    async def _revive(self, job: Job) -> None:
+    async def _revive(self, job: Job, on_unknown: OnUnknown | None) -> None:
         """Make an unfinished job one that this process waits for."""
         self._calls.adopt(job.id)
+        if on_unknown is not None:
+            decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
+            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
         stopped = (JobState.INCOMPLETE, JobState.PAUSED)
         if job.state in stopped:
             going: JobValues = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}

@@ -213,7 +213,7 @@ class Driver:
                     self._log.warning("job.skipped", job_id=job.id, reason=elsewhere)
                 continue
             sends = job.state is JobState.RUNNING and self._wanted(job.id)
-            if sends and job.id not in self._sending:
+            if sends and (job.id not in self._sending or self._decided_anew(job)):
                 await self._take_in(job, sends=True)
             elif not sends and job.id in self._sending:
                 self._sending.discard(job.id)
@@ -221,6 +221,11 @@ class Driver:
                 self._log.info("job.unwanted", job_id=job.id)
             elif job.id not in self._seen:
                 await self._take_in(job, sends=False)
+
+    def _decided_anew(self, job: Job) -> bool:
+        """Tell whether somebody changed what is to be done with lost answers."""
+        driven = self._desk.jobs.get(job.id)
+        return driven is not None and driven.job.options.on_unknown is not job.options.on_unknown
 
     async def _take_in(self, job: Job, *, sends: bool) -> None:
         """Hand a job to the heart; one that nobody waits for only if something of it is under way."""
@@ -248,6 +253,7 @@ class Driver:
             sends=sends,
             failed_max=None if failed_max is None else Share.parse(failed_max),
             stops_behind_canary=job.options.canary_asks,
+            on_unknown=job.options.on_unknown,
         )
         self._scheduler.apply(arrived, self._clock.now_ms())
         for chunk in chunks:

@@ -163,6 +163,13 @@ class RepeatedKeys(StrEnum):
     IGNORE = "ignore"  # the user promises that keys are unique
 
 
+class OnUnknown(StrEnum):
+    """What to do with a chunk that was sent and whose answer is lost."""
+
+    RESUBMIT = "resubmit"  # send it again when it can no longer be at work
+    HOLD = "hold"  # wait for the user to decide
+
+
 # --- jobs and chunks as the journal keeps them ---------------------------------------------------------
 
 
@@ -199,6 +206,7 @@ class JobOptions:
 
     format: Format | None = None  # None: detect it
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT
     check: bool = True  # compare the header with describe before anything is sent
     allow_empty: bool = False  # a source without records is no error
     rows_min: int = 0  # fewer rows in all sources together are an error
@@ -276,6 +284,7 @@ class Chunk:
     warned: int = 0  # within accepted
     unknown: int = 0  # rows whose outcome Marketo leaves unexplained
     unmatched: int = 0  # within failed: failure rows that fit no source row
+    resent: int = 0  # how often it was sent again although an earlier upload may have arrived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.errors import ConfigError
-from orchestrator.model import Format, JobOptions, Leads, RepeatedKeys, Share, Target
+from orchestrator.model import Format, JobOptions, Leads, OnUnknown, RepeatedKeys, Share, Target
 
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
@@ -21,6 +21,7 @@ class ImportRequest:
     format: Format | None = None  # None: detected
     name: str | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT
     labels: Mapping[str, str] = field(default_factory=dict)  # for people and programs; they stand in the summary
     check: bool = True  # compare target and headers with what Marketo says of them
     allow_empty: bool = False  # a source without records is no error
@@ -49,6 +50,7 @@ class ImportRequest:
         return JobOptions(
             format=self.format,
             on_repeated_key=self.on_repeated_key,
+            on_unknown=self.on_unknown,
             check=self.check,
             allow_empty=self.allow_empty,
             rows_min=self.rows_min,

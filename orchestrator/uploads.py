@@ -13,7 +13,7 @@ from orchestrator import events
 from orchestrator.claims import ClaimStore, Fingerprints
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
 from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
-from orchestrator.journal.changes import ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
+from orchestrator.journal.changes import Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
 from orchestrator.marketo.client import Client
 from orchestrator.model import Chunk, Finding, Phase, Source, Span
 from orchestrator.offload import Offload
@@ -112,6 +112,7 @@ class Uploads:
             "batch_id": created.batch_id,
             "status": created.status,
             "hold_until_ms": None,
+            "resent": _sent(chunk),
         }
         told = events.ChunkSubmitted(
             job_id=driven.job.id,
@@ -122,7 +123,7 @@ class Uploads:
             body_bytes=body_bytes(source, chunk.span),
             attempt=chunk.attempts,
         )
-        await self._desk.update(driven, chunk, accepted, Told(event=told))
+        await self._desk.update(driven, chunk, accepted, Told(event=told), *_found_resent(driven, chunk))
         return m.ChunkAccepted(chunk=chunk.id, batch_id=created.batch_id)
 
     async def _not_created(self, driven: DrivenJob, chunk: Chunk, source: Source, error: MarketoError) -> m.Fact:
@@ -163,8 +164,13 @@ class Uploads:
         told = events.ChunkDeliveryUnknown(
             job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, hold_until_ms=hold_until_ms
         )
-        lost: ChunkValues = {"phase": Phase.UNKNOWN, "hold_until_ms": hold_until_ms, "message": message}
-        await self._desk.update(driven, chunk, lost, Told(event=told))
+        lost: ChunkValues = {
+            "phase": Phase.UNKNOWN,
+            "hold_until_ms": hold_until_ms,
+            "message": message,
+            "resent": _sent(chunk),
+        }
+        await self._desk.update(driven, chunk, lost, Told(event=told), *_found_resent(driven, chunk))
 
     async def split(self, command: m.SplitChunk) -> m.Fact:
         """Cut a chunk into parts that fit, or into halves."""
@@ -202,6 +208,25 @@ class Uploads:
         )
         await self._desk.update(driven, chunk, values, Told(event=told))
         return m.ChunkGivenUp(chunk=chunk.id)
+
+
+def _sent(chunk: Chunk) -> int:
+    """Return how often a chunk was sent again while in doubt, now that it may have arrived once more."""
+    return chunk.resent + (chunk.hold_until_ms is not None)
+
+
+def _found_resent(driven: DrivenJob, chunk: Chunk) -> tuple[Change, ...]:
+    """Return what a person should know of an upload that may have been imported twice; nothing for all others."""
+    times = _sent(chunk)
+    if times == chunk.resent:
+        return ()
+    span = chunk.span
+    message = (
+        f"The answer to an upload of rows {span.first_row} to {span.first_row + span.rows - 1} of "
+        f"{driven.sources[span.source].path} was lost, and they were sent again: Marketo may have imported them "
+        f"{times + 1} times, one after the other. That changes no record, but trigger campaigns may have run again."
+    )
+    return Desk.found(driven, "chunk_resent", message)
 
 
 def _parts(source: Source, span: Span, command: m.SplitChunk) -> tuple[Span, ...]:

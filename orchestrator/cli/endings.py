@@ -82,6 +82,11 @@ def _meaning(summary: Summary, code: ExitCode) -> str | None:
             return f"finished; {rows(failed)} failed, which --accept-failed allows"
         case ExitCode.OK if not summary.rows.in_source:
             return "there were no rows to import"
+        case ExitCode.ROWS_UNKNOWN if "held" in summary.exit_reasons:
+            return (
+                f"finished, except uploads whose answer is lost; look for their {rows(summary.rows.unknown)} in Marketo, "
+                "then decide"
+            )
         case ExitCode.INTERRUPTED if "canary" in summary.exit_reasons:
             return f"paused behind the canary; orchestrator resume sends the other {unsent}"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons and summary.state == JobState.COMPLETE:

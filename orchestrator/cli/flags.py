@@ -41,6 +41,13 @@ class OnRepeatedKey(StrEnum):
     IGNORE = "ignore"
 
 
+class OnUnknownAnswer(StrEnum):
+    """What ``--on-unknown`` takes."""
+
+    RESUBMIT = "resubmit"
+    HOLD = "hold"
+
+
 Confirm = Annotated[
     str | None,
     typer.Option(
@@ -68,6 +75,13 @@ class ImportFlags:
         OnRepeatedKey,
         typer.Option(help="order: the last row of a key wins. ignore: keys are unique; if not, duplicates arise."),
     ] = OnRepeatedKey.ORDER
+    on_unknown: Annotated[
+        OnUnknownAnswer,
+        typer.Option(
+            help="An upload whose answer is lost: resubmit sends it again when it can no longer be at work; hold "
+            "leaves it to you and ends with exit 7.",
+        ),
+    ] = OnUnknownAnswer.RESUBMIT
     canary: Annotated[
         int | None,
         typer.Option(
@@ -109,7 +123,7 @@ class ImportFlags:
 
     def request(self, files: Sequence[str]) -> ImportRequest:
         """Return the request that the flags describe; ConfigError names the flag that is wrong."""
-        from orchestrator.model import Format, RepeatedKeys
+        from orchestrator.model import Format, OnUnknown, RepeatedKeys
         from orchestrator.requests import ImportRequest
 
         return ImportRequest(
@@ -119,6 +133,7 @@ class ImportFlags:
             name=self.name,
             labels=labels_of(self.label),
             on_repeated_key=RepeatedKeys(self.on_repeated_key.value),
+            on_unknown=OnUnknown(self.on_unknown.value),
             check=not self.no_check,
             allow_empty=self.allow_empty,
             rows_min=self.min_rows or 0,

@@ -13,13 +13,14 @@ from orchestrator.cli.common import Common
 from orchestrator.cli.confirming import Confirmation
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import explain_skipped, tell_canary, tell_code, tell_end
+from orchestrator.cli.flags import OnUnknownAnswer
 from orchestrator.cli.following import Followed, follow
 from orchestrator.cli.session import Interruption, execute, find_job, read_settings, same_flags
 from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
 from orchestrator.following import JobHandle
-from orchestrator.model import ExitCode, JobState
+from orchestrator.model import ExitCode, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -80,8 +81,10 @@ def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | 
             console.say(f"  and {number(len(files) - FILES_SHOWN_MAX)} more, the last one {printable(files[-1])}")
 
 
-def resume_jobs(common: Common, job_ids: Sequence[str], *, confirmed: str | None) -> ExitCode:
-    """Go on with jobs that stopped; ``confirmed`` is what ``--confirm`` says."""
+def resume_jobs(
+    common: Common, job_ids: Sequence[str], *, on_unknown: OnUnknownAnswer | None = None, confirmed: str | None
+) -> ExitCode:
+    """Go on with jobs that stopped; ``on_unknown`` and ``confirmed`` are what the flags of that name say."""
 
     async def go_on(console: Console) -> ExitCode:
         settings = read_settings(common)
@@ -96,7 +99,8 @@ def resume_jobs(common: Common, job_ids: Sequence[str], *, confirmed: str | None
                 if confirmation.open:
                     tell_destination(console, destination)
                     await confirmation.obtain()
-                resumed = await orchestrator.resume(named)
+                decided = None if on_unknown is None else OnUnknown(on_unknown.value)
+                resumed = await orchestrator.resume(named, on_unknown=decided)
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.common import Common, Output, takes
-from orchestrator.cli.flags import Confirm, ImportFlags
+from orchestrator.cli.flags import Confirm, ImportFlags, OnUnknownAnswer
 
 app = typer.Typer(
     name="orchestrator",
@@ -130,19 +130,27 @@ def wait(
     return wait_for_jobs(common, job, timeout_s=timeout)
 
 
-@app.command(epilog=examples("orchestrator resume", "orchestrator resume 20260301"))
+@app.command(
+    epilog=examples(
+        "orchestrator resume", "orchestrator resume 20260301", "orchestrator resume 20260301 --on-unknown resubmit"
+    )
+)
 @takes(Common)
 def resume(
     common: Common,
     job: Annotated[
         list[str] | None, typer.Argument(help="Jobs to go on with; default: all that may.", metavar="JOB")
     ] = None,
+    on_unknown: Annotated[
+        OnUnknownAnswer | None,
+        typer.Option(help="From now on, for uploads whose answer is lost; default: as the import was told."),
+    ] = None,
     confirm: Confirm = None,
 ) -> int:
     """Go on with jobs that stopped for a cause that passes. A paused one, or one stopped for good, has to be named."""
     from orchestrator.cli.importing import resume_jobs
 
-    return resume_jobs(common, job or [], confirmed=confirm)
+    return resume_jobs(common, job or [], on_unknown=on_unknown, confirmed=confirm)
 
 
 @app.command(epilog=examples("orchestrator report 20260301", "orchestrator report 20260301 --out report"))

@@ -16,7 +16,7 @@ from orchestrator.cli.words import duration, moment, number, percent, plural, ro
 from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
 from orchestrator.forecast import Forecast
-from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Leads, Phase, Source, Target
+from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Leads, OnUnknown, Phase, Source, Target
 from orchestrator.report.ending import next_command
 from orchestrator.requests import ImportRequest
 
@@ -98,8 +98,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
         for cause, wait in status.counters.waits.items()
     ]
     lines += [f"  finding   {finding.message}" for finding in status.findings]
-    lines += [f"  held      chunk {chunk.id}, whose answer was lost, until {moment(chunk.hold_until_ms)} at the earliest: "
-              "then when a batch sent after it has finished, or when Marketo's queue can hold it no more"
+    lines += [f"  held      chunk {chunk.id}, whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
     if batches:
@@ -110,6 +109,15 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
         lines += ["", f"Next: {next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))}{flags}"]
     return lines
+
+
+def _held_words(status: JobStatus, chunk: Chunk) -> str:
+    if status.job.options.on_unknown is OnUnknown.HOLD:
+        return "until you decide about it"
+    return (
+        f"until {moment(chunk.hold_until_ms)} at the earliest: "
+        "then when a batch sent after it has finished, or when Marketo's queue can hold it no more"
+    )
 
 
 def _source_words(source: Source) -> str:

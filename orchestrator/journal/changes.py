@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from typing import Final, TypedDict
 
 from orchestrator.events import Event
-from orchestrator.model import BatchId, BatchStatus, ChunkId, Finding, JobId, JobState, Phase, Source, Span, Wish
+from orchestrator.model import (
+    BatchId,
+    BatchStatus,
+    ChunkId,
+    Finding,
+    JobId,
+    JobOptions,
+    JobState,
+    Phase,
+    Source,
+    Span,
+    Wish,
+)
 
 
 class JobValues(TypedDict, total=False):
@@ -19,6 +31,7 @@ class JobValues(TypedDict, total=False):
     api_user: str | None
     emulator: bool
     key_columns: tuple[str, ...]
+    options: JobOptions
     state: JobState
     started_ms: int | None
     finished_ms: int | None
@@ -47,6 +60,7 @@ class ChunkValues(TypedDict, total=False):
     warned: int
     unknown: int
     unmatched: int
+    resent: int
 
 
 JOB_VALUES: Final = frozenset(JobValues.__annotations__)

@@ -27,6 +27,7 @@ from orchestrator.model import (
     JobOptions,
     JobState,
     Leads,
+    OnUnknown,
     Phase,
     ProgramMembers,
     RepeatedKeys,
@@ -73,6 +74,8 @@ def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
         fields["format"] = Format(fields["format"])
     if "on_repeated_key" in fields:
         fields["on_repeated_key"] = RepeatedKeys(fields["on_repeated_key"])
+    if "on_unknown" in fields:
+        fields["on_unknown"] = OnUnknown(fields["on_unknown"])
     return JobOptions(**fields)
 
 
@@ -86,6 +89,14 @@ def pack_job(job: Job) -> dict[str, Any]:
     row["options"] = asdict(job.options)
     row["home"] = None if job.home is None else asdict(job.home)
     return row
+
+
+def pack_job_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a job that changed."""
+    columns = dict(values)
+    if "options" in columns:
+        columns["options"] = asdict(columns["options"])
+    return columns
 
 
 def unpack_job(row: Mapping[str, Any]) -> Job:
@@ -165,6 +176,7 @@ def unpack_chunk(row: Mapping[str, Any]) -> Chunk:
         fields["span"] = unpack_span(row)
         fields["phase"] = Phase(row["phase"])
         fields["status"] = None if row["status"] is None else BatchStatus(row["status"])
+        fields["resent"] = row["resent"] or 0  # before it was counted
         return Chunk(**fields)
 
 

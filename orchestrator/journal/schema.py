@@ -149,6 +149,7 @@ chunks = Table(
     Column("warned", BigInteger, nullable=False),
     Column("unknown", BigInteger, nullable=False),
     Column("unmatched", BigInteger, nullable=False),
+    Column("resent", BigInteger),
     ForeignKeyConstraint(["job_id", "source"], ["sources.job_id", "sources.position"]),
     # No record is in two chunks of one depth: the last line of defence against planning a job twice.
     UniqueConstraint("job_id", "source", "depth", "start_byte"),

@@ -242,7 +242,7 @@ def _change_job(writing: _Writing, change: JobChanged) -> None:
     _check_names(change.values.keys() - JOB_VALUES, "job")
     job = _own_job(writing, change.job_id)
     if change.values:
-        writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(dict(change.values)))
+        writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(codec.pack_job_values(change.values)))
 
 
 def _change_chunk(writing: _Writing, change: ChunkChanged) -> None:

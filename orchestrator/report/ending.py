@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from orchestrator.model import ExitCode, Job, JobState
+from orchestrator.model import ExitCode, Job, JobState, OnUnknown
 
 # Every word that may stand in a summary's exit reasons, and the code it speaks for.
 REASONS = MappingProxyType(
@@ -18,6 +18,7 @@ REASONS = MappingProxyType(
         "source_changed": ExitCode.REFUSED,
         "usage": ExitCode.USAGE,
         "input_refused": ExitCode.INPUT_REFUSED,
+        "held": ExitCode.ROWS_UNKNOWN,
         "rows_unknown": ExitCode.ROWS_UNKNOWN,
         "threshold": ExitCode.THRESHOLD,
         "quota_exhausted": ExitCode.THRESHOLD,
@@ -100,6 +101,8 @@ def next_command(job: Job, code: ExitCode) -> str:
     """Return the command that a person should run next: correct the input, go on, or look."""
     if job.state is JobState.FAILED:
         return shlex.join(["orchestrator", "plan", *job.paths])
+    if code is ExitCode.ROWS_UNKNOWN and job.state is JobState.INCOMPLETE and job.options.on_unknown is OnUnknown.HOLD:
+        return shlex.join(["orchestrator", "resume", job.id, "--on-unknown", "resubmit"])
     if code in _RESUMABLE and job.state not in (JobState.CANCELLED, JobState.COMPLETE):
         return shlex.join(["orchestrator", "resume", job.id])
     return shlex.join(["orchestrator", "status", job.id])

@@ -109,9 +109,18 @@ class BatchSummary:
     failed: int
     warned: int
     attempts: int
+    resent: int  # of these, made although an earlier one may have arrived
     submitted_at: str | None
     completed_at: str | None
     polls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostAnswersSummary:
+    """What was done about uploads that arrived whole and whose answer was lost."""
+
+    resent: int  # uploads made although an earlier one may have arrived
+    resent_rows: int  # rows that may have been imported more than once, each counted once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +170,7 @@ class Summary:
     rows: RowsSummary
     chunks: ChunksSummary
     batches: tuple[BatchSummary, ...]
+    lost_answers: LostAnswersSummary
     findings: tuple[FindingSummary, ...]
     reasons: tuple[ReasonSummary, ...]
     api_calls: Mapping[str, int]
@@ -229,6 +239,10 @@ def summarise(
         rows=rows,
         chunks=_count_chunks(leaves),
         batches=tuple(_batch(chunk, chunk.batch_id) for chunk in leaves if chunk.batch_id is not None),
+        lost_answers=LostAnswersSummary(
+            resent=sum(chunk.resent for chunk in leaves),
+            resent_rows=sum(chunk.span.rows for chunk in leaves if chunk.resent),
+        ),
         findings=tuple(map(_finding, findings)),
         reasons=tuple(_reason(number, reason) for number, reason in enumerate(reasons, 1)),
         api_calls={kind: api_calls.get(kind, 0) for kind in _always(API_CALLS, api_calls)},
@@ -325,6 +339,7 @@ def _batch(chunk: Chunk, batch_id: int) -> BatchSummary:
         failed=chunk.failed,
         warned=chunk.warned,
         attempts=chunk.attempts,
+        resent=chunk.resent,
         submitted_at=iso(chunk.submitted_ms),
         completed_at=iso(chunk.completed_ms),
         polls=chunk.polls,

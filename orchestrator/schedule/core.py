@@ -226,7 +226,8 @@ class Scheduler:
             if job.finishing or not self._is_over(job):
                 continue
             job.finishing = True
-            yield m.FinishJob(job=job.id, stops=tuple(job.stops))
+            held = [Stop.HELD] if any(c.waits_for_user for c in job.moving) else []
+            yield m.FinishJob(job=job.id, stops=(*job.stops, *held))
 
     def _is_over(self, job: TrackedJob) -> bool:
         """Tell whether nothing more can happen to a job in this run."""
@@ -238,7 +239,17 @@ class Scheduler:
             return True
         if any(c.phase is not Phase.UNKNOWN or c.resendable for c in job.moving):
             return False
-        return not job.sending or not job.ready
+        return not job.sending or not job.ready or self._waits_for_user(job)
+
+    def _waits_for_user(self, job: TrackedJob) -> bool:
+        """Tell whether nothing of a job can be sent before the user has decided about what is in doubt."""
+        waiting = [c for c in job.moving if c.waits_for_user]
+        if not waiting:
+            return False
+        if len(self.known.in_flight) >= self.limits.slots:
+            return all(c.waits_for_user for c in self.known.in_flight)
+        judged = not job.space.compared or all(c.conflicts is not None for c in [*waiting, *self._window(job)])
+        return judged and self._candidate_of(job, waiting) is None
 
     def _wake_ms(self, now_ms: int) -> int | None:
         """Return when the next decision can differ from this one without a new fact."""

@@ -73,7 +73,8 @@ class Knowledge:
             self.patience.restore()  # jobs that come later have their own
             self._stop_sending(Stop.GAVE_UP)
         for chunk in self.in_flight:
-            if chunk.phase is Phase.UNKNOWN and not chunk.resendable and now_ms >= self.doubt.last_ms(chunk):
+            nobodys = chunk.orphaned or not (chunk.resendable or (chunk.waits_for_user and chunk.job.sending))
+            if chunk.phase is Phase.UNKNOWN and nobodys and now_ms >= self.doubt.last_ms(chunk):
                 self._let_go(chunk)
 
     # --- facts -------------------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ class Knowledge:
     def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
         job = self.jobs.get(fact.job)
         if job is not None:
+            job.on_unknown = fact.on_unknown  # whoever resumes it may have decided otherwise
             if fact.sends and not job.sends and not job.finishing:
                 self._begin_sending(job)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase, Share
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Share
 
 
 class Cause(StrEnum):
@@ -28,6 +28,7 @@ class Stop(StrEnum):
     SOURCE_REFUSED = "source_refused"  # Marketo refuses every upload of one source
     SOURCE_CHANGED = "source_changed"  # a source is no longer the file that was planned
     THRESHOLD = "threshold"  # more rows failed than the user allows
+    HELD = "held"  # the answer to an upload is lost, and the user wants to decide
     CANARY = "canary"  # the first rows are through, and a person wants to look at them
 
 
@@ -87,6 +88,7 @@ class JobArrived:
     sends: bool = True
     failed_max: Share | None = None  # of the rows whose outcome is known; more stop the job
     stops_behind_canary: bool = False
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

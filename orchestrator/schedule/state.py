@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase
 from orchestrator.schedule.messages import (
     BatchCollected,
     BatchGone,
@@ -127,7 +127,12 @@ class TrackedChunk:
     @property
     def resendable(self) -> bool:
         """Tell whether this run sends it again once its hold is over."""
-        return self.job.sending and self.source not in self.job.stopped_sources
+        return self.job.sending and self.source not in self.job.stopped_sources and not self.waits_for_user
+
+    @property
+    def waits_for_user(self) -> bool:
+        """Tell whether its answer is lost and the user wants to decide what becomes of it."""
+        return self.phase is Phase.UNKNOWN and self.job.on_unknown is OnUnknown.HOLD
 
     @property
     def holds_slot(self) -> bool:
@@ -155,6 +160,7 @@ class TrackedJob:
     sends: bool
     gate: Gate  # closed while its static list is busy
     tally: Tally
+    on_unknown: OnUnknown = OnUnknown.RESUBMIT
     ready: list[TrackedChunk] = field(default_factory=list)
     moving: list[TrackedChunk] = field(default_factory=list)  # in flight or collecting, in order of submission
     stops: list[Stop] = field(default_factory=list)
@@ -218,6 +224,7 @@ def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
         sends=fact.sends,
         gate=gate,
         tally=Tally(fact.failed_max),
+        on_unknown=fact.on_unknown,
         stops_behind_canary=fact.stops_behind_canary,
     )
 

@@ -249,6 +249,7 @@ async def test_every_field_of_a_chunk_changes_and_those_not_named_stay(url):
         "warned": 6,
         "unknown": 7,
         "unmatched": 8,
+        "resent": 9,
     }
     async with opened(url) as journal:
         lease = await journal.take_over(HOST)

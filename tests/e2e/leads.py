@@ -24,13 +24,14 @@ NAMES = ("Żółć", "李小龍", "Zoë \U0001f600", 'Robert "Bob" Tables', "two
 # Every key that a summary has; what is below `sources`, `batches` and the like stands for each of them.
 SUMMARY_KEYS = {
     "": "schema job_id name labels parent state exit_code exit_reasons target subscription version sources rows "
-    "chunks batches findings reasons api_calls waits started_at finished_at next",
+    "chunks batches lost_answers findings reasons api_calls waits started_at finished_at next",
     "subscription": "name host api_user emulator",
     "sources": "path bytes sha256 rows blank_lines encoding delimiter",
     "rows": "in_source skipped read accepted failed warned unsent unknown unmatched",
     "chunks": "total done unsent unknown refused",
-    "batches": "batch_id chunk source first_row rows status accepted failed warned attempts submitted_at "
+    "batches": "batch_id chunk source first_row rows status accepted failed warned attempts resent submitted_at "
     "completed_at polls",
+    "lost_answers": "resent resent_rows",
     "findings": "kind message batch_id",
     "reasons": "id kind reason rows example_row",
 }

@@ -23,7 +23,7 @@ PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
             {"on": "create", "nth": 1, "do": "lose_answer_after_accept"},
             {"on": "create", "nth": 3, "do": "lose_answer_before_accept"},
         ],
-        set(),
+        {"chunk_resent"},
     ),
     "answers to uploads unreadable": (
         [
@@ -31,14 +31,14 @@ PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
             {"on": "create", "nth": 4, "do": "http", "status": 502},
             {"on": "create", "nth": 6, "do": "no_json", "accept": True},
         ],
-        set(),
+        {"chunk_resent"},
     ),
     "answers to uploads without a batch": (
         [
             {"on": "create", "nth": 2, "do": "empty_result"},
             {"on": "create", "nth": 4, "do": "code", "code": "604", "accept": True},
         ],
-        set(),
+        {"chunk_resent"},
     ),
     "uploads refused in odd ways": (
         [

@@ -18,6 +18,7 @@ from orchestrator.model import ExitCode
 from orchestrator.report.summary import (
     ChunksSummary,
     FindingSummary,
+    LostAnswersSummary,
     ReasonSummary,
     RowsSummary,
     Skipped,
@@ -46,6 +47,7 @@ def summary(**changes) -> Summary:
         ),
         "chunks": ChunksSummary(total=1, done=1, unsent=0, unknown=0, refused=0),
         "batches": (),
+        "lost_answers": LostAnswersSummary(resent=0, resent_rows=0),
         "findings": (),
         "reasons": (),
         "api_calls": {},

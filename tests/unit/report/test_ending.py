@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model import ExitCode, JobState
+from orchestrator.model import ExitCode, JobOptions, JobState, OnUnknown
 from orchestrator.report.ending import PRECEDENCE, REASONS, exit_code, next_command, worst
 from orchestrator.schedule.messages import Stop
 
@@ -69,3 +69,8 @@ def test_every_code_and_every_stop_has_its_place():
 )
 def test_the_next_command_can_be_pasted_into_a_shell(job, state, code, command):
     assert next_command(job(state=state, paths=("my leads.csv", "b.csv")), code) == command
+
+
+def test_what_is_held_is_decided_by_the_next_command(job):
+    held = job(state=INCOMPLETE, options=JobOptions(on_unknown=OnUnknown.HOLD))
+    assert next_command(held, ExitCode.ROWS_UNKNOWN) == "orchestrator resume job-1 --on-unknown resubmit"

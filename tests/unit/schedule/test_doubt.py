@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchStatus, ChunkId, JobId, OnUnknown, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
 from tests.unit.schedule.story import EMAIL, Story, chunk
@@ -145,6 +145,59 @@ def test_a_source_that_stops_leaves_a_resend_in_doubt():
     story.decide(at_ms=WORST_MS)
     story.stopped(1, Stop.SOURCE_CHANGED)
     assert story.state()["a"] == {"ready": [], "unknown": [1], "stops": ["source_changed"], "stopped_sources": [0]}
+
+
+# --- held for the user -----------------------------------------------------------------------------------------
+
+
+def test_what_is_held_for_the_user_is_not_sent_again_and_the_job_ends():
+    story = Story()
+    story.job(chunk(1), chunk(2), on_unknown=OnUnknown.HOLD)
+    story.decide()
+    story.lost(1)
+    assert story.decide(at_ms=5_000)[0] == "submit 2 after 5000 of transient"
+    story.accepted(2)
+    story.finish(2, at_ms=10_000)
+    assert story.decide()[0] == "finish a held"
+    story.tell(m.JobEnded(job=JobId("a")))
+    assert story.state()["held"] == [1]  # it may be at work still
+    assert story.decide(at_ms=WORST_MS) == []
+    assert story.state() == {}
+
+
+def test_what_is_held_keeps_its_keys_within_its_job():
+    story = Story()
+    story.job(chunk(1), chunk(2), chunk(3), space=EMAIL, on_unknown=OnUnknown.HOLD)
+    for number, conflicts in ((1, ()), (2, (1,)), (3, ())):
+        story.decide()
+        story.claims(number, *conflicts)
+    story.lost(1)
+    assert story.decide(at_ms=5_000)[0] == "submit 3 after 5000 of transient"
+    story.accepted(3)
+    story.decide(at_ms=2 * WORST_MS)
+    story.polled(3, BatchStatus.COMPLETE)
+    story.decide()
+    story.collected(3)
+    assert story.decide()[0] == "finish a held"  # the second one would be overwritten by the first
+
+
+def test_a_job_whose_slots_are_all_held_ends():
+    story = Story(slots=2)
+    story.job(*map(chunk, range(1, 4)), on_unknown=OnUnknown.HOLD)
+    for number in (1, 2):
+        story.decide(at_ms=story.now_ms + 20_000)
+        story.lost(number)
+    assert story.decide(at_ms=story.now_ms + 20_000)[0] == "finish a held"
+
+
+def test_whoever_resumes_it_may_decide_otherwise():
+    story = Story()
+    story.job(chunk(1, phase=Phase.UNKNOWN, submitted_ms=0, hold_until_ms=1), chunk(2), on_unknown=OnUnknown.HOLD)
+    assert story.decide(at_ms=1) == ["submit 2", f"wait {WORST_MS}"]
+    story.accepted(2)
+    story.job(sends=True, on_unknown=OnUnknown.RESUBMIT)
+    story.finish(2, at_ms=10_000)
+    assert story.decide(at_ms=10_000 + HOLD_MS) == ["submit 1"]
 
 
 # --- after a restart ---------------------------------------------------------------------------------------

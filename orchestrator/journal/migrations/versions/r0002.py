@@ -18,4 +18,5 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("wish", sa.String(), nullable=True))
     op.add_column("jobs", sa.Column("wish_reason", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("wish_ms", sa.BigInteger(), nullable=True))
+    op.add_column("chunks", sa.Column("resent", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("content", sa.Text(), nullable=True))

@@ -1,0 +1,57 @@
+"""Answers to uploads that are lost: what becomes of the rows, and what the report says of it."""
+
+from __future__ import annotations
+
+from tests.e2e import leads
+from tests.e2e.kit import Place
+
+LOST = {"on": "create", "every": 3, "do": "lose_answer_after_accept"}
+ROWS = 420
+
+
+def imported(place: Place, job_id: str) -> dict[str, int]:
+    """Return how often each chunk of a job was imported; chunks are told apart by the names of their files."""
+    names = [batch["filename"] for batch in place.marketo.batches(job_id)]
+    return {name: names.count(name) for name in names}
+
+
+def test_sent_again_is_what_the_summary_says(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, ROWS))
+    place.marketo.add(LOST)
+
+    ended = place.run("import", "leads.csv", "--out", "report", "--on-unknown", "resubmit")
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert place.marketo.collisions(mark) == []
+    (lost,) = place.marketo.struck()
+    again = {name: times - 1 for name, times in imported(place, summary["job_id"]).items() if times > 1}
+    assert lost >= 2
+    assert summary["lost_answers"]["resent"] == sum(again.values()) == lost
+    marked = [batch for batch in summary["batches"] if batch["resent"]]
+    assert {f"{summary['job_id']}-row-{batch['first_row']}.csv": batch["resent"] for batch in marked} == again
+    assert summary["lost_answers"]["resent_rows"] == sum(batch["rows"] for batch in marked)
+    assert [finding["kind"] for finding in summary["findings"]] == ["chunk_resent"] * lost
+
+
+def test_held_until_the_user_decides(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, ROWS, troubled=False))
+    place.marketo.add({"on": "create", "nth": 2, "do": "lose_answer_before_accept"})
+
+    stopped = place.run("import", "leads.csv", "--out", "report", "--on-unknown", "hold")
+
+    assert stopped.code == 7, stopped.err
+    summary = leads.read_summary(place.directory / "report")
+    assert (summary["state"], summary["exit_reasons"]) == ("incomplete", ["held"])
+    (held,) = [chunk for chunk in place.chunks() if chunk["phase"] == "unknown"]
+    assert summary["rows"]["unknown"] == held["span"]["rows"]
+    assert summary["rows"]["accepted"] == ROWS - held["span"]["rows"]
+    assert f"Next: orchestrator resume {summary['job_id']} --on-unknown resubmit" in stopped.err
+    assert "until you decide about it" in place.run("status").out
+    assert "Nothing to resume." in place.run("resume").err
+
+    ended = place.run("resume", summary["job_id"], "--on-unknown", "resubmit")
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert summary["lost_answers"] == {"resent": 1, "resent_rows": held["span"]["rows"]}
