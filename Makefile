@@ -55,8 +55,9 @@ lint: $(STAMP) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(STAMP) ## write the reference of commands and settings anew
+docs: $(STAMP) ## write anew what follows from the code: the reference, and what becomes of malformed input
 	$(BIN)/python -m tests.docs_reference
+	$(BIN)/python -m bench.malformed
 
 demo: $(STAMP) ## start a local Marketo, import a generated file of about 100 MB into it, write the report
 	@$(BIN)/orchestrator demo; code=$$?; test $$code -eq 3 || exit $$code

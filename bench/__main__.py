@@ -1,7 +1,8 @@
 """``python -m bench [NAME…]``: measure, print, write ``bench/results.json`` and the README.
 
-Without a name everything is measured.  The exit code is 1 if a figure is not as demanded.  ``readme`` measures nothing
-and writes the README anew.
+Without a name everything is measured.  The exit code is 1 if a figure is not as demanded.  Two names measure nothing:
+``readme`` writes the results into the README anew, ``malformed`` asks other readers what they make of malformed files
+and writes the page about it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from bench.results import RESULTS, Row, Run, load, part_of, save
+from bench import malformed
+from bench.results import ROOT, Row, Run, load, part_of, save
 from bench.showing import show, write_readme
 
 NAMES: Final = ("planning", "peers", "memory")
+WRITING: Final = ("readme", "malformed")
 
 
 def benchmark(name: str) -> Callable[[Run], list[Row]]:
@@ -30,18 +33,21 @@ def benchmark(name: str) -> Callable[[Run], list[Row]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is named; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what is promised.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}, or readme; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; or readme, malformed")
     parser.add_argument("--full", action="store_true", help="the large sizes everywhere")
     parser.add_argument("--trial", action="store_true", help="small sizes, to see that it works; nothing is written")
     parser.add_argument("--directory", type=Path, help="where the files are made; default: the system's for such files")
     given = parser.parse_args(arguments)
-    if unknown := [name for name in given.names if name not in (*NAMES, "readme")]:
+    if unknown := [name for name in given.names if name not in (*NAMES, *WRITING)]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    chosen = [name for name in given.names or NAMES if name != "readme"]
+    if "malformed" in given.names:
+        malformed.ask_others()
+        malformed.write_page()
+        print(f"written: {malformed.PAGE.relative_to(ROOT)}")
+    chosen = [name for name in given.names or NAMES if name not in WRITING]
     bad = [name for name in chosen if not _good(name, given)]
     if not given.trial:
         write_readme(load())
-        print(f"written: {RESULTS.name} and README")
     if bad:
         print(f"not as demanded: {', '.join(bad)}", file=sys.stderr)
     return 1 if bad else 0

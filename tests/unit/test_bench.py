@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from bench import files, peers, results, showing
+from bench import files, malformed, peers, results, showing
 from bench.files import Made
 from bench.results import Row
 from tests.e2e.pages import ROOT
@@ -187,3 +187,35 @@ def test_delicate_records_are_counted_when_they_come_back_as_other_bytes(tmp_pat
     changed = peers._rewritten("a library", make, tmp_path)
     assert changed.values == (1.0,)
     assert changed.note == "`1@a.io,007` becomes `1@a.io,7`"
+
+
+# --- malformed input ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_malformed_input_says_what_the_planner_makes_of_it_now():
+    assert malformed.PAGE.read_text(encoding="utf-8") == malformed.page(malformed.ask_planner()), "run `make docs`"
+
+
+MEANT = (("a", "b"), ("1", "x"), ("2", ""))
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "verdict"),
+    [
+        ((("a", "b"), ("1", "x"), ("2",)), "2 rows, as meant", "as meant"),
+        ((("a", "b"), ("1", "x")), "1 row instead of 2", "**other rows**"),
+        ((("a", "b"), ("1", "y"), ("2",)), "2 rows; `x` became `y`", "**altered**"),
+        ((("a", "b"), ("", "\0`"), ("2",)), "2 rows; 2 cells altered: `1` became nothing", "**altered**"),
+        ((("a", "b"), ("1", "x"), ("2", "", "`z")), "2 rows; `` `z `` was added", "**altered**"),
+        ((("a", "b"), ("0", "x")), "1 row instead of 2; first of all `1` became `0`", "**other rows**"),
+    ],
+)
+def test_what_is_not_as_it_was_meant_is_said(found, said, verdict):
+    assert malformed.compared(found, MEANT) == said
+    assert malformed.verdict(said) == verdict
+
+
+def test_the_directory_of_a_file_is_not_in_a_message(tmp_path):
+    message = f"\nno good: {tmp_path}/file.csv has \0\nand more"
+    assert malformed.shortened(message, tmp_path / "file.csv") == "no good: file.csv has \\x00"
+    assert len(malformed.shortened("x" * 1_000, tmp_path / "file.csv")) < 200
