@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock, SystemClock
     from orchestrator.config import Settings, Subscription
     from orchestrator.config import load as load_settings
+    from orchestrator.control import Stopping
     from orchestrator.errors import OrchestratorError
     from orchestrator.events import Event
     from orchestrator.following import JobHandle, JobStatus
@@ -39,6 +40,7 @@ _HOMES = {
     "RepeatedKeys": "model",
     "Resumed": "app",
     "Settings": "config",
+    "Stopping": "control",
     "Subscription": "config",
     "Summary": "report.summary",
     "SystemClock": "clock",
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022  # the order in which a reader meets them
     "Summary",
     "Forecast",
     "Resumed",
+    "Stopping",
     "Destination",
     "ExitCode",
     "Settings",

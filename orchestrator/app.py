@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, SystemRandom
@@ -25,13 +25,12 @@ from orchestrator import preflight
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Settings, load
 from orchestrator.connection import Connection
+from orchestrator.control import Control, Stopping
 from orchestrator.desk import CallCounts
-from orchestrator.errors import ConfigError, SourceError
-from orchestrator.following import UNFINISHED, JobHandle
+from orchestrator.following import JobHandle
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
-from orchestrator.home import not_at, not_sent_to, read_home
+from orchestrator.home import read_home
 from orchestrator.intake import Intake
-from orchestrator.journal.changes import JobChanged, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
@@ -40,13 +39,10 @@ from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, RepeatedKe
 from orchestrator.offload import Offload
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
+from orchestrator.resuming import Resumption
 from orchestrator.wiring import schedule_limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
-RESUMABLE = (*UNFINISHED, JobState.INCOMPLETE, JobState.PAUSED)
-RESUMED_UNASKED = frozenset(
-    {"gave_up", "report_unwritten", "unfinished", "sigint", "sigterm", "internal"}
-)  # causes that pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +94,21 @@ class Orchestrator:
                 calls=self._calls,
                 state_dir=self._state_dir,
                 home=home,
+                drain_ms=round(1000 * settings.drain.seconds),
                 log=log,
             )
+        )
+
+        self._resumption = Resumption(
+            journal=journal, keeper=self._keeper, intake=self._intake, calls=self._calls, home=home
+        )
+        self._control = Control(
+            journal=journal,
+            offload=offload,
+            clock=clock,
+            state_dir=self._state_dir,
+            home=home,
+            wanted=self._keeper.wanted,
         )
 
     @classmethod
@@ -304,67 +313,25 @@ class Orchestrator:
             SourceError: a source of a job that was never planned cannot be imported as it is, and the job is named.
 
         """
-        destination = await self.connect()
-        named = [await self._journal.job(job_id) for job_id in job_ids]
-        for job in named:
-            elsewhere = self._why_not_here(job, destination)
-            if elsewhere is not None:
-                raise ConfigError(f"job {job.id}: {elsewhere}")
-        jobs = named or [
-            job
-            for job in await self._journal.jobs(states=RESUMABLE)
-            if destination.host == job.host or destination.subscription == job.subscription
-        ]
-        going: list[JobHandle] = []
-        skipped: list[tuple[JobId, str]] = []
-        for job in jobs:
-            why_not = self._why_not_here(job, destination) or self._why_not_resumed(job, by_name=bool(named))
-            if why_not is None:
-                try:
-                    await self._revive(job, on_unknown)
-                except (SourceError, ConfigError) as error:
-                    if named:
-                        raise
-                    why_not = str(error)  # the other jobs go on all the same
-            if why_not is None:
-                going.append(self.handle(job.id))
-            else:
-                skipped.append((job.id, why_not))
+        going, skipped = await self._resumption.resume(job_ids, await self.connect(), on_unknown)
         if going:
             await self._drive()
-        return Resumed(jobs=tuple(going), skipped=tuple(skipped))
+        return Resumed(jobs=tuple(map(self.handle, going)), skipped=tuple(skipped))
 
-    def _why_not_here(self, job: Job, destination: Destination) -> str | None:
-        return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
+    async def pause(self, job_id: str, reason: str | None = None) -> Stopping:
+        """Have no more of a job sent until it is resumed, whichever process drives it; say how far it is.
 
-    def _why_not_resumed(self, job: Job, *, by_name: bool) -> str | None:
-        if job.state in (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED):
-            return f"it is {job.state}"
-        if not by_name and self._keeper.wanted(job.id):
-            return "another process works on it"
-        if not by_name and job.state is JobState.PAUSED:
-            return f"it is paused ({', '.join(job.exit_reasons)}); name it to go on"
-        if not by_name and job.state is JobState.INCOMPLETE and not RESUMED_UNASKED & set(job.exit_reasons):
-            return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
-        return None
+        Batches under way are seen to their end.  Nothing changes if it has ended, is paused, or is being cancelled.
 
-    async def _revive(self, job: Job, on_unknown: OnUnknown | None) -> None:
-        """Make an unfinished job one that this process waits for."""
-        self._calls.adopt(job.id)
-        if on_unknown is not None:
-            decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
-            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
-        stopped = (JobState.INCOMPLETE, JobState.PAUSED)
-        if job.state in stopped:
-            going: JobValues = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
-            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=going)], only_from=stopped)
-        self._keeper.hold(job.id)  # only now: a job that has ended is let go of
-        if job.state is JobState.PLANNING:
-            try:
-                await self._intake.plan_job(job)
-            except BaseException:
-                self._keeper.let_go(job.id)
-                raise
+        Raises:
+            JournalError: there is no such job.
+
+        """
+        return await self._control.pause(await self._journal.job(job_id), reason)
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> Stopping:
+        """Have no more of a job sent, for good; else as `pause`."""
+        return await self._control.cancel(await self._journal.job(job_id), reason)
 
     def _new_job_id(self) -> JobId:
         moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)

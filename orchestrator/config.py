@@ -37,6 +37,7 @@ from orchestrator.origins import (
 from orchestrator.tables import (
     Backoff,
     Claims,
+    Drain,
     Http,
     Isolate,
     JournalSettings,
@@ -141,6 +142,7 @@ class Settings(BaseSettings):
     unknown: Unknown = Unknown()
     isolate: Isolate = Isolate()
     claims: Claims = Claims()
+    drain: Drain = Drain()
     state: State = Field(default_factory=State)
     journal: JournalSettings = JournalSettings()
     log: Log = Log()

@@ -9,8 +9,7 @@ journal still says that it was under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -18,24 +17,23 @@ from shutil import rmtree
 import anyio
 import structlog
 
-from orchestrator import events
 from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import OrchestratorError, SourceError
+from orchestrator.errors import SourceError
+from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
-from orchestrator.journal.changes import FindingAdded, JobChanged, SourceHashed, Told
+from orchestrator.journal.changes import SourceHashed
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
-from orchestrator.model import Chunk, ExitCode, Finding, Home, Job, JobId, JobState, Phase, Share
+from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
 from orchestrator.offload import Offload
-from orchestrator.outcome import gather, job_directory, report_job, summarise_job
-from orchestrator.report.ending import worst
+from orchestrator.outcome import job_directory
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
-from orchestrator.schedule.state import FINAL, IN_FLIGHT, Limits
+from orchestrator.schedule.state import IN_FLIGHT, Limits
 from orchestrator.source.opening import sha256_of
 from orchestrator.uploads import Uploads
 
@@ -44,6 +42,7 @@ CALLS_WRITTEN_EVERY_MS = 5_000  # counts of API calls that no other write carrie
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
+STOPS = {Wish.PAUSE: Stop.PAUSED, Wish.CANCEL: Stop.CANCELLED}
 
 
 class Driver:
@@ -88,6 +87,7 @@ class Driver:
         self._desk = Desk(journal=journal, lease=lease, calls=calls, scheduler=self._scheduler, clock=clock)
         self._uploads = Uploads(self._desk, client=client, offload=offload, salt=salt)
         self._batches = Batches(self._desk, client=client, offload=offload)
+        self._finisher = Finisher(journal=journal, offload=offload, write=self._desk.write, now_ms=clock.now_ms)
         self._facts: list[m.Fact] = []
         self._wake = asyncio.Event()
         self._submission: anyio.CancelScope | None = None
@@ -95,6 +95,7 @@ class Driver:
         self._seen: set[JobId] = set()
         self._hashed: dict[JobId, asyncio.Event] = {}  # set when the sources' hashes are known, or cannot be
         self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
+        self._heeded: dict[JobId, Wish] = {}
         self._looked_ms = 0
         self._counted_ms = clock.now_ms()
 
@@ -111,11 +112,13 @@ class Driver:
         self._scheduler.drain()
         self._wake.set()
 
-    def abandon(self) -> None:
-        """Stop at once: a submission under way is left as one whose outcome is unknown."""
+    def abandon(self) -> bool:
+        """Stop at once: a submission under way, True, is left as one whose outcome is unknown."""
         self.drain()
-        if self._submission is not None:
-            self._submission.cancel()
+        if self._submission is None:
+            return False
+        self._submission.cancel()
+        return True
 
     async def run(self) -> None:
         """Drive until drained.
@@ -212,7 +215,7 @@ class Driver:
                     self._seen.add(job.id)
                     self._log.warning("job.skipped", job_id=job.id, reason=elsewhere)
                 continue
-            sends = job.state is JobState.RUNNING and self._wanted(job.id)
+            sends = job.state is JobState.RUNNING and (job.wish is not None or self._wanted(job.id))
             if sends and (job.id not in self._sending or self._decided_anew(job)):
                 await self._take_in(job, sends=True)
             elif not sends and job.id in self._sending:
@@ -221,6 +224,18 @@ class Driver:
                 self._log.info("job.unwanted", job_id=job.id)
             elif job.id not in self._seen:
                 await self._take_in(job, sends=False)
+            if sends and job.wish is not self._heeded.get(job.id):
+                await self._heed(job)
+
+    async def _heed(self, job: Job) -> None:
+        """Stop a job as somebody wishes, or go on with one of which the wish was taken back."""
+        if job.wish is None:
+            del self._heeded[job.id]
+            await self._take_in(job, sends=True)
+        else:
+            self._heeded[job.id] = job.wish
+            self._scheduler.apply(m.StopAsked(job=job.id, reason=STOPS[job.wish]), self._clock.now_ms())
+            self._log.info("job.stopping", job_id=job.id, wish=job.wish)
 
     def _decided_anew(self, job: Job) -> bool:
         """Tell whether somebody changed what is to be done with lost answers."""
@@ -266,6 +281,7 @@ class Driver:
         del self._desk.jobs[job], self._hashed[job]
         self._sending.discard(job)
         self._seen.discard(job)
+        self._heeded.pop(job, None)
         self._looked_ms = 0
 
     async def _hash(self, driven: DrivenJob, done: asyncio.Event) -> None:
@@ -281,43 +297,13 @@ class Driver:
         done.set()
 
     async def _finish(self, command: m.FinishJob) -> m.Fact:
-        """Write the job's end and its report; a report that cannot be made is no reason not to end."""
         driven = self._desk.jobs[command.job]
         await self._hashed[command.job].wait()
-        state = _state_at_end(await self._journal.chunks(command.job), command.stops)
-        job = replace(driven.job, state=state, finished_ms=self._clock.now_ms())
-        await self._desk.write()  # so that the report counts every call
-        known = await gather(self._journal, job, driven.directory)
-        code: int = ExitCode.INTERNAL
-        reasons: tuple[str, ...] = ("internal",)
-        findings: list[FindingAdded] = []
-        try:
-            summary = await summarise_job(self._offload, known, command.stops)
-            code, reasons = summary.exit_code, summary.exit_reasons
-            await report_job(self._offload, known, summary, Path(job.out_dir))
-        except OrchestratorError as error:
-            finding = Finding(kind="report_unwritten", message=str(error))
-            findings.append(FindingAdded(job_id=job.id, finding=finding))
-            state = JobState.INCOMPLETE  # to be resumed when what is missing is there again
-            if code != ExitCode.INTERNAL:
-                reasons = ("report_unwritten", *reasons)
-                code = worst((ExitCode(code), ExitCode.INTERRUPTED))
-        ended = JobChanged(
-            job_id=job.id,
-            values={"state": state, "finished_ms": job.finished_ms, "exit_code": code, "exit_reasons": reasons},
-        )
-        told = events.JobFinished(job_id=job.id, ts_ms=self._clock.now_ms(), state=state, exit_code=code)
-        await self._desk.write(*findings, ended, Told(event=told))
-        self._ended(job.id)
+        ended = await self._finisher.finish(driven.job, driven.directory, command.stops)
+        self._ended(ended.id)
         await self._offload.run(rmtree, driven.directory / "claims", ignore_errors=True)
-        self._log.info("job.finished", job_id=job.id, state=state, exit_code=code)
-        return m.JobEnded(job=job.id)
-
-
-def _state_at_end(chunks: Sequence[Chunk], stops: Sequence[Stop]) -> JobState:
-    if all(chunk.phase in FINAL for chunk in chunks):
-        return JobState.COMPLETE
-    return JobState.PAUSED if Stop.THRESHOLD in stops or Stop.CANARY in stops else JobState.INCOMPLETE
+        self._log.info("job.finished", job_id=ended.id, state=ended.state, exit_code=ended.exit_code)
+        return m.JobEnded(job=ended.id)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

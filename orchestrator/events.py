@@ -154,6 +154,15 @@ class FindingAdded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobStopAsked(Event):
+    """Somebody wants no more of the job to be sent."""
+
+    name = "job.stop_asked"
+    wish: str  # pause, cancel
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished(Event):
     """The job came to its end, or to a stop from which it can be resumed."""
 

@@ -49,6 +49,7 @@ class Means:
     calls: CallCounts
     state_dir: Path
     home: Home
+    drain_ms: int  # how long an upload under way is waited for
     log: FilteringBoundLogger
 
 
@@ -71,6 +72,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._stop_reason: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._pulse = asyncio.Event()
 
     # --- which jobs are wanted ---------------------------------------------------------------------------
@@ -188,12 +190,22 @@ class Keeper:
             )
 
     def drain(self, reason: str | None = None) -> None:
-        """Send nothing more; with a reason, the jobs waited for are marked as stopped for it."""
+        """Send nothing more; with a reason, the jobs waited for are marked as stopped for it.
+
+        An upload that is under way still when its time is over is abandoned.
+        """
         self._stopping = True
+        if self._deadline is None:
+            seconds = self._means.drain_ms / 1000
+            self._deadline = asyncio.get_running_loop().call_later(seconds, self._end_drain)
         self._stop_reason = self._stop_reason or reason
         if self._driver is not None:
             self._driver.drain()
         self.changed()
+
+    def _end_drain(self) -> None:
+        if self._driver is not None and self._driver.abandon():
+            self._means.log.warning("driver.abandoned", reason="drain.seconds are over; the outcome is left unknown")
 
     async def stop(self) -> None:
         """Drain; return when the upload under way, if any, has its outcome and nothing is driven here.
@@ -205,6 +217,8 @@ class Keeper:
             if self._task is not None:
                 await self._task
         finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
             for job_id in self.held:
                 self.let_go(job_id)
 

@@ -141,6 +141,14 @@ class State(Table):
     keep_days: Whole = Field(30, ge=1, le=36_500, description="finished jobs are forgotten after it; no effect yet")
 
 
+class Drain(Table):
+    """How a process that is told to stop leaves."""
+
+    seconds: Real = Field(
+        60.0, ge=0, le=_SECONDS_MAX, description="how long an upload under way is waited for after SIGINT or SIGTERM"
+    )
+
+
 class JournalSettings(Table):
     """Where the journal is."""
 

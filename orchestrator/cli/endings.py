@@ -89,6 +89,10 @@ def _meaning(summary: Summary, code: ExitCode) -> str | None:
             )
         case ExitCode.INTERRUPTED if "canary" in summary.exit_reasons:
             return f"paused behind the canary; orchestrator resume sends the other {unsent}"
+        case ExitCode.INTERRUPTED if summary.state == JobState.PAUSED:
+            return f"paused on request; orchestrator resume sends the other {unsent}"
+        case ExitCode.OK if summary.state == JobState.CANCELLED:
+            return f"cancelled on request; {unsent} will never be sent"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons and summary.state == JobState.COMPLETE:
             return "finished, but more rows failed than --max-failed allows; failures.csv has each of them"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons:

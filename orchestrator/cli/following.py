@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import View
 from orchestrator.clock import Clock
-from orchestrator.events import Event
+from orchestrator.events import Event, JobStopAsked
 from orchestrator.report.summary import Summary, iso
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> li
     def tell(event: Event) -> None:
         if console.json:
             console.line(event_line(event))
+        elif isinstance(event, JobStopAsked):
+            why = f" ({event.reason})" if event.reason else ""
+            console.insist(f"Job {event.job_id}: somebody asks to {event.wish} it{why}; nothing more is sent.", "warn")
 
     async with shown(jobs, console, clock), asyncio.TaskGroup() as tasks:
         for job in jobs:

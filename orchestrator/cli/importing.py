@@ -62,7 +62,7 @@ async def run_import(
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
             handle = await orchestrator.submit(replace(request, sources=files))
-            interruption.sending(orchestrator)
+            interruption.sending(orchestrator, drain_s=settings.drain.seconds)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
@@ -105,7 +105,7 @@ def resume_jobs(
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
                     return ExitCode.OK
-                interruption.sending(orchestrator)
+                interruption.sending(orchestrator, drain_s=settings.drain.seconds)
                 tell_destination(console, destination)
                 return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)
 

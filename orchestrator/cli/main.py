@@ -153,6 +153,30 @@ def resume(
     return resume_jobs(common, job or [], on_unknown=on_unknown, confirmed=confirm)
 
 
+Reason = Annotated[str | None, typer.Option(help="Why; it is told to whoever follows the job.", metavar="TEXT")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has stopped, and end with its exit code.")]
+
+
+@app.command(epilog=examples("orchestrator pause 20260301", "orchestrator pause 20260301 --reason 'campaign at noon'"))
+@takes(Common)
+def pause(common: Common, job: JobId, reason: Reason = None, wait: Wait = False) -> int:  # Typer
+    """Send no more of a job until it is resumed. What Marketo has is imported in any case; it has no way to cancel."""
+    from orchestrator.cli.controlling import stop_job
+    from orchestrator.model import Wish
+
+    return stop_job(common, job, Wish.PAUSE, reason=reason, wait=wait)
+
+
+@app.command(epilog=examples("orchestrator cancel 20260301", "orchestrator cancel 20260301 --wait"))
+@takes(Common)
+def cancel(common: Common, job: JobId, reason: Reason = None, wait: Wait = False) -> int:  # Typer
+    """Send no more of a job, for good. What Marketo has is imported in any case, and stands in the report."""
+    from orchestrator.cli.controlling import stop_job
+    from orchestrator.model import Wish
+
+    return stop_job(common, job, Wish.CANCEL, reason=reason, wait=wait)
+
+
 @app.command(epilog=examples("orchestrator report 20260301", "orchestrator report 20260301 --out report"))
 @takes(Common)
 def report(

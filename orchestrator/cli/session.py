@@ -16,6 +16,7 @@ from orchestrator.app import Orchestrator
 from orchestrator.cli.common import Common, Output
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import tell_code
+from orchestrator.cli.words import duration
 from orchestrator.config import Settings, load
 from orchestrator.errors import (
     AccessDenied,
@@ -146,6 +147,7 @@ class Interruption:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._orchestrator: Orchestrator | None = None
+        self._drain_s = 0.0
         self._task: asyncio.Task[object] | None = None
         self._steps: list[Callable[[], None]] = []
         self._received: signal.Signals | None = None
@@ -176,9 +178,10 @@ class Interruption:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    def sending(self, orchestrator: Orchestrator) -> None:
-        """From now on there may be an upload under way."""
+    def sending(self, orchestrator: Orchestrator, *, drain_s: float) -> None:
+        """From now on there may be an upload under way; it is waited for so long."""
         self._orchestrator = orchestrator
+        self._drain_s = drain_s
         self._steps = [self._drain, self._abandon, self._end]
 
     async def unless_stopped(self, question: Coroutine[None, None, bool]) -> bool:
@@ -204,7 +207,11 @@ class Interruption:
             self._task.cancel()
 
     def _drain(self) -> None:
-        self._console.insist("Stopping: nothing more is sent, an upload under way is finished.", "warn")
+        self._console.insist(
+            "Stopping: nothing more is sent, an upload under way is finished if that takes no longer than "
+            f"{duration(self._drain_s)}.",
+            "warn",
+        )
         self._console.insist("Once more stops at once.", "warn")
         if self._orchestrator is not None and self._received is not None:
             self._orchestrator.drain(self._received.name.lower())

@@ -86,6 +86,11 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
         *([f"  labels    {', '.join(f'{name}={value}' for name, value in job.labels)}"] if job.labels else []),
         f"  times     created {moment(job.created_ms)}, finished {moment(job.finished_ms)}",
+        *(
+            [f"  asked     to {job.wish}, {moment(job.wish_ms)}{f': {job.wish_reason}' if job.wish_reason else ''}"]
+            if job.wish
+            else []
+        ),
         *(f"  source    {_source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "

@@ -15,6 +15,8 @@ from orchestrator.cli.following import Followed, shown
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
 from orchestrator.cli.words import duration, number, rows
 from orchestrator.clock import SystemClock
+from orchestrator.config import Settings
+from orchestrator.following import JobHandle
 from orchestrator.model import ExitCode
 from orchestrator.report.ending import worst
 
@@ -28,25 +30,32 @@ def wait_for_jobs(common: Common, job_ids: Sequence[str], *, timeout_s: float | 
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
             handles = [await find_job(orchestrator, job_id) for job_id in dict.fromkeys(job_ids)]
             unique = {handle.id: handle for handle in handles}
-            jobs = [Followed(handle, importers=settings.limits.importers) for handle in unique.values()]
-            for job in jobs:
-                console.say(f"Waiting for job {job.handle.id}")
-            try:
-                settled = await _settled(jobs, console, timeout_s)
-            except asyncio.CancelledError:
-                again = f"orchestrator wait {' '.join(unique)}{flags}"
-                tell_code(console, ExitCode.SIGINT, again, meaning="no longer waited for; whoever sends goes on")
-                return ExitCode.SIGINT
-            codes = [
-                await _tell(job, console, over=over, timeout_s=timeout_s, flags=flags)
-                for job, over in zip(jobs, settled, strict=True)
-            ]
-        total = worst(codes)
-        if len(codes) > 1:
-            tell_code(console, total)
-        return total
+            return await wait_for(console, settings, list(unique.values()), timeout_s=timeout_s, flags=flags)
 
     return execute(common, wait)
+
+
+async def wait_for(
+    console: Console, settings: Settings, handles: Sequence[JobHandle], *, timeout_s: float | None, flags: str
+) -> ExitCode:
+    """Wait for jobs and tell how they ended; return the code of them all."""
+    jobs = [Followed(handle, importers=settings.limits.importers) for handle in handles]
+    for job in jobs:
+        console.say(f"Waiting for job {job.handle.id}")
+    try:
+        settled = await _settled(jobs, console, timeout_s)
+    except asyncio.CancelledError:
+        again = f"orchestrator wait {' '.join(handle.id for handle in handles)}{flags}"
+        tell_code(console, ExitCode.SIGINT, again, meaning="no longer waited for; whoever sends goes on")
+        return ExitCode.SIGINT
+    codes = [
+        await _tell(job, console, over=over, timeout_s=timeout_s, flags=flags)
+        for job, over in zip(jobs, settled, strict=True)
+    ]
+    total = worst(codes)
+    if len(codes) > 1:
+        tell_code(console, total)
+    return total
 
 
 async def _settled(jobs: Sequence[Followed], console: Console, timeout_s: float | None) -> list[bool | None]:

@@ -115,6 +115,13 @@ class ChunkParted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnsentCancelled:
+    """Every chunk of a job that is ready is cancelled: nobody will send it."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingAdded:
     """Something came up that a person should know; the event says so."""
 
@@ -155,6 +162,7 @@ Change = (
     | JobChanged
     | ChunkChanged
     | ChunkParted
+    | UnsentCancelled
     | FindingAdded
     | CallsCounted
     | WaitCounted

@@ -36,6 +36,7 @@ from orchestrator.journal.changes import (
     JobPlanned,
     SourceHashed,
     Told,
+    UnsentCancelled,
     WaitCounted,
 )
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
@@ -160,6 +161,8 @@ def _apply(writing: _Writing, change: Change) -> None:
             _change_chunk(writing, change)
         case ChunkParted():
             _part(writing, change)
+        case UnsentCancelled():
+            _cancel_unsent(writing, change)
         case FindingAdded():
             _find(writing, change)
         case CallsCounted():
@@ -281,6 +284,12 @@ def _part(writing: _Writing, change: ChunkParted) -> None:
         id=UNNUMBERED, job=chunk.job, span=chunk.span, parent=chunk.id, depth=chunk.depth + 1, canary=chunk.canary
     )
     _insert_chunks(writing, [replace(fresh, span=part) for part in change.parts])
+
+
+def _cancel_unsent(writing: _Writing, change: UnsentCancelled) -> None:
+    job = _own_job(writing, change.job_id)
+    unsent = and_(chunks.c.job_id == job.id, chunks.c.phase == Phase.READY)
+    writing.connection.execute(update(chunks).where(unsent).values(phase=Phase.CANCELLED))
 
 
 def _covers(whole: Span, parts: Sequence[Span]) -> bool:

@@ -80,18 +80,16 @@ class Knowledge:
     # --- facts -------------------------------------------------------------------------------------------
 
     def apply(self, fact: m.Fact, now_ms: int) -> None:
-        """Take a fact in.
-
-        Raises:
-            ImpossibleFact: the fact does not fit what is known.
-
-        """
+        """Take a fact in; raises `ImpossibleFact` if it does not fit what is known."""
         match fact:
             case m.JobArrived():
                 self._job_arrived(fact, now_ms)
             case m.JobUnwanted():
                 if fact.job in self.jobs:  # else it ended meanwhile
                     self.jobs[fact.job].sends = False
+            case m.StopAsked():
+                if fact.job in self.jobs:
+                    self.jobs[fact.job].stop(fact.reason)
             case m.JobEnded():
                 self._job_ended(self.jobs.pop(fact.job))
             case m.AccessLost():
@@ -138,7 +136,8 @@ class Knowledge:
         job = self.jobs.get(fact.job)
         if job is not None:
             job.on_unknown = fact.on_unknown  # whoever resumes it may have decided otherwise
-            if fact.sends and not job.sends and not job.finishing:
+            goes_on = not job.sends or Stop.PAUSED in job.stops
+            if fact.sends and goes_on and not job.finishing:
                 self._begin_sending(job)
             return
         backoff = Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)

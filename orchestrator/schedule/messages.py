@@ -30,6 +30,8 @@ class Stop(StrEnum):
     THRESHOLD = "threshold"  # more rows failed than the user allows
     HELD = "held"  # the answer to an upload is lost, and the user wants to decide
     CANARY = "canary"  # the first rows are through, and a person wants to look at them
+    PAUSED = "paused"  # somebody asked for it
+    CANCELLED = "cancelled"  # somebody asked for it, for good
 
 
 # --- what the heart is told ----------------------------------------------------------------------------
@@ -96,6 +98,14 @@ class JobUnwanted:
     """Nobody waits for the job any more: what is under way is seen to its end, nothing more is sent."""
 
     job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked:
+    """Somebody wants no more of the job to be sent: what is under way is seen to its end, then the job stops."""
+
+    job: JobId
+    reason: Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +230,7 @@ ChunkFact = (
     | CallFailed
     | BatchCollected
 )
-Fact = JobArrived | JobUnwanted | SourceStopped | AccessLost | JobEnded | ChunkFact
+Fact = JobArrived | JobUnwanted | StopAsked | SourceStopped | AccessLost | JobEnded | ChunkFact
 
 
 # --- what the heart asks for ---------------------------------------------------------------------------

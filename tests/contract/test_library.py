@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ImportRequest, Orchestrator, Settings, driver, intake
+from orchestrator import ImportRequest, Orchestrator, Settings, driver, finishing, intake
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
 from orchestrator.errors import JournalError, NotDelivered, SourceError
@@ -172,7 +172,7 @@ def test_a_secret_that_vanishes_on_the_way_stops_the_job_and_loses_no_chunk(tmp_
 
 
 def test_a_job_that_is_wanted_again_while_its_end_is_written_ends_once(tmp_path, monkeypatch):
-    write, writing, go_on = driver.report_job, asyncio.Event(), asyncio.Event()
+    write, writing, go_on = finishing.report_job, asyncio.Event(), asyncio.Event()
 
     async def slow(*known: Any) -> None:
         writing.set()
@@ -180,7 +180,7 @@ def test_a_job_that_is_wanted_again_while_its_end_is_written_ends_once(tmp_path,
         await write(*known)
 
     async def play() -> None:
-        monkeypatch.setattr(driver, "report_job", slow)
+        monkeypatch.setattr(finishing, "report_job", slow)
         async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as driving:
             async with Orchestrator.open(settings) as first:
                 own = await driving.submit(request(tmp_path, "own", rows=600))

@@ -21,9 +21,10 @@ FLOORS = (
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
     {"claims", "outcome", "preflight", "wiring", "desk", "emulator"},
-    {"uploads", "batches", "following", "connection"},
+    {"uploads", "batches", "following", "connection", "finishing"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
+    {"resuming", "control"},
     {"app"},
     {"doctor", "onboarding"},
     {"service", "cli"},

@@ -15,7 +15,7 @@ from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Rep
 from orchestrator.requests import FAILED_MAX, ImportRequest
 
 COMMANDS = (
-    "import", "plan", "jobs", "status", "wait", "resume", "report", "describe", "usage", "doctor", "init", "emulator",
+    "import", "plan", "jobs", "status", "wait", "resume", "pause", "cancel", "report", "describe", "usage", "doctor", "init", "emulator",
     "demo",
 )  # fmt: skip
 ON_EVERY_COMMAND = ("--json", "--quiet", "--verbose", "--no-color", "--help")

@@ -148,3 +148,31 @@ def test_a_job_may_be_unwanted_after_its_end():
     assert story.decide() == ["finish a"]
     story.tell(m.JobEnded(job=JobId("a")), m.JobUnwanted(job=JobId("a")))
     assert story.decide() == []
+
+
+# --- what somebody asks for while a job runs ----------------------------------------------------------------
+
+
+def test_a_job_that_is_to_stop_sees_what_is_under_way_to_its_end_and_sends_nothing_more():
+    story = Story(queue_depth=2)
+    story.job(chunk(1), chunk(2), chunk(3))
+    story.send(1)
+    assert "submit 2" in story.decide()
+    story.tell(m.StopAsked(job=JobId("a"), reason=Stop.PAUSED))
+    story.accepted(2)
+    assert through(story, {1: 0, 2: 0}, at_ms=5_000) == ["finish a paused"]
+
+
+def test_a_pause_that_is_taken_back_in_time_lets_the_job_go_on():
+    story = Story(queue_depth=1)
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    story.tell(m.StopAsked(job=JobId("a"), reason=Stop.PAUSED))
+    story.job(chunk(1), chunk(2))
+    assert through(story, {1: 0}, at_ms=5_000) == ["submit 2"]
+
+
+def test_a_stop_of_a_job_that_is_not_known_here_changes_nothing():
+    story = Story()
+    story.tell(m.StopAsked(job=JobId("gone"), reason=Stop.CANCELLED))
+    assert story.decide() == []

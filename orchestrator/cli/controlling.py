@@ -1,0 +1,83 @@
+"""``pause`` and ``cancel``: ask for a job to be stopped, whichever process drives it."""
+
+from __future__ import annotations
+
+from orchestrator.app import Orchestrator
+from orchestrator.cli.common import Common
+from orchestrator.cli.console import Console
+from orchestrator.cli.endings import tell_code
+from orchestrator.cli.session import execute, find_job, read_settings, same_flags
+from orchestrator.cli.waiting import wait_for
+from orchestrator.cli.words import number, table
+from orchestrator.control import Stopping
+from orchestrator.model import ExitCode, JobState, Wish
+
+
+def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wait: bool) -> ExitCode:
+    """Ask for a job to be paused or cancelled; with ``wait`` return its exit code when it has stopped."""
+
+    async def body(console: Console) -> ExitCode:
+        settings = read_settings(common)
+        flags = same_flags(common)
+        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+            handle = await find_job(orchestrator, job_id)
+            ask = orchestrator.pause if wish is Wish.PAUSE else orchestrator.cancel
+            asked = await ask(handle.id, reason)
+            _tell(console, asked, wish)
+            if wait:
+                return await wait_for(console, settings, [handle], timeout_s=None, flags=flags)
+        tell_code(console, ExitCode.OK, _next(asked, flags), meaning="what was asked for stands in the journal")
+        return ExitCode.OK
+
+    return execute(common, body)
+
+
+def _tell(console: Console, asked: Stopping, wish: Wish) -> None:
+    """Say what is accepted, still importing and never sent."""
+    job = asked.job
+    rows = {name: getattr(asked, name) for name in ("accepted", "failed", "importing", "unknown", "unsent")}
+    if console.json:
+        console.line(
+            {"event": "job.stopping", "job_id": job.id, "state": job.state, "wish": job.wish, "reason": job.wish_reason,
+             "changed": asked.changed, "rows": rows}
+        )  # fmt: skip
+        return
+    console.insist(_headline(asked, wish), "bold")
+    notes = {"importing": "at Marketo, which cannot cancel imports", "unsent": _unsent(asked, wish)}
+    shown = [(f"  {name}", number(count), notes.get(name, "")) for name, count in rows.items()
+             if count or name not in ("failed", "unknown")]  # fmt: skip
+    for line in table(shown, right=(1,)):
+        console.data(line)
+
+
+def _headline(asked: Stopping, wish: Wish) -> str:
+    job = asked.job
+    name = f"Job {job.id}"
+    if job.state in (JobState.COMPLETE, JobState.FAILED):
+        return f"{name} has ended before ({job.state}); there is nothing to stop."
+    if job.state is JobState.CANCELLED:
+        return f"{name} is cancelled{'' if asked.changed else ' already'}."
+    if job.state is JobState.PAUSED:
+        return f"{name} is paused{'' if asked.changed else ' already'}."
+    if job.wish is Wish.CANCEL and wish is Wish.PAUSE:
+        return f"{name} is being cancelled, so it is not paused."
+    if job.state is JobState.INCOMPLETE:
+        return f"{name} sends nothing more. Resume it to fetch the outcome of what is at Marketo; then it is cancelled."
+    word = "cancelled" if wish is Wish.CANCEL else "paused"
+    return f"{name} is being {word}: nothing more is sent, and what is at Marketo is seen to its end."
+
+
+def _unsent(asked: Stopping, wish: Wish) -> str:
+    if not asked.unsent or asked.job.state in (JobState.COMPLETE, JobState.FAILED):
+        return ""
+    for_good = Wish.CANCEL in (asked.job.wish, wish)
+    return "never sent, for good" if for_good else "not sent until the job is resumed"
+
+
+def _next(asked: Stopping, flags: str) -> str:
+    job = asked.job
+    if job.state in (JobState.PAUSED, JobState.INCOMPLETE):
+        return f"orchestrator resume {job.id}{flags}"
+    if job.state in (JobState.PLANNING, JobState.RUNNING):
+        return f"orchestrator wait {job.id}{flags}"
+    return f"orchestrator status {job.id}{flags}"

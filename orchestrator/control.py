@@ -1,0 +1,166 @@
+"""Pause and cancel: what one process asks of a job that another one may be driving.
+
+A wish is written to the journal.  Whoever drives the subscription sees it within a second, sends no more of the job,
+sees to their end the batches that are under way, and writes the job's end.  Where no process would heed a wish, the
+end is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from orchestrator import events
+from orchestrator.clock import Clock
+from orchestrator.errors import SubscriptionBusy
+from orchestrator.finishing import Finisher
+from orchestrator.home import not_at
+from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues, Told
+from orchestrator.journal.journal import Journal
+from orchestrator.model import Chunk, ExitCode, Finding, Home, Job, JobId, JobState, Phase, Wish
+from orchestrator.offload import Offload
+from orchestrator.outcome import job_directory
+from orchestrator.schedule.messages import Stop
+
+_ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
+_STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
+_AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
+_UNSENT: Final = (Phase.READY, Phase.CANCELLED)
+_FINDINGS: Final = {Wish.PAUSE: "Paused on request", Wish.CANCEL: "Cancelled on request"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """A job of which nothing more is to be sent, as it was when that was asked for; counts are rows."""
+
+    job: Job
+    changed: bool  # False: it had ended, or was stopping so already
+    accepted: int
+    failed: int
+    importing: int  # at Marketo, or on the way there: nobody can call them back
+    unknown: int  # sent, and their outcome is not known
+    unsent: int
+
+
+class Control:
+    """Writes wishes about jobs, and ends that nobody else would write."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        offload: Offload,
+        clock: Clock,
+        state_dir: Path,
+        home: Home,
+        wanted: Callable[[JobId], bool],
+    ) -> None:
+        """Hold what is needed; ``wanted`` tells whether some live process waits for a job."""
+        self._journal = journal
+        self._offload = offload
+        self._clock = clock
+        self._state_dir = state_dir
+        self._home = home
+        self._wanted = wanted
+
+    async def pause(self, job: Job, reason: str | None) -> Stopping:
+        """Stop a job until it is resumed by its name; nothing if it has ended, is paused, or is being cancelled."""
+        changed = False
+        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and self._attended(job)):
+            if job.wish is None:
+                changed = await self._wish(job, Wish.PAUSE, reason, {}, only_from=(JobState.PLANNING, JobState.RUNNING))
+        elif job.state in (JobState.RUNNING, JobState.INCOMPLETE) and job.wish is not Wish.CANCEL:
+            now_ms = self._clock.now_ms()
+            values: JobValues = {
+                "state": JobState.PAUSED,
+                "finished_ms": now_ms,
+                "exit_code": ExitCode.INTERRUPTED,
+                "exit_reasons": (Stop.PAUSED,),
+            }
+            changed = await self._wish(
+                job, Wish.PAUSE, reason, values, only_from=(JobState.RUNNING, JobState.INCOMPLETE)
+            )
+        return await self._stopping(job.id, changed=changed)
+
+    async def cancel(self, job: Job, reason: str | None) -> Stopping:
+        """Stop a job for good; nothing if it has ended, or is being cancelled already."""
+        changed = False
+        if job.state is JobState.PLANNING and not self._attended(job):
+            values: JobValues = {
+                "state": JobState.CANCELLED,
+                "finished_ms": self._clock.now_ms(),
+                "exit_code": ExitCode.OK,
+                "exit_reasons": (),
+            }
+            changed = await self._wish(job, Wish.CANCEL, reason, values, only_from=(JobState.PLANNING,))
+        elif job.state not in _ENDED:
+            going: JobValues = {}
+            if job.state in _STOPPED:  # it goes on, to its end
+                going = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+            changed = job.wish is not Wish.CANCEL
+            await self._wish(
+                job, Wish.CANCEL, reason, going, only_from=(JobState.PLANNING, JobState.RUNNING, *_STOPPED)
+            )
+            if not self._attended(job):
+                await self._end(job)
+        return await self._stopping(job.id, changed=changed)
+
+    def _attended(self, job: Job) -> bool:
+        """Tell whether some live process will heed a wish; of one in another state directory, nobody knows here."""
+        return self._wanted(job.id) or not_at(self._home, job) is not None
+
+    async def _wish(
+        self, job: Job, wish: Wish, reason: str | None, values: JobValues, *, only_from: Sequence[JobState]
+    ) -> bool:
+        now_ms = self._clock.now_ms()
+        wished: JobValues = {**values, "wish": wish, "wish_reason": reason, "wish_ms": now_ms}
+        changes: list[Change] = [JobChanged(job_id=job.id, values=wished)]
+        if job.wish is not wish:
+            changes.append(Told(event=events.JobStopAsked(job_id=job.id, ts_ms=now_ms, wish=wish, reason=reason)))
+        if reason is not None:
+            finding = Finding(kind="stop_asked", message=f"{_FINDINGS[wish]}: {reason}")
+            changes.append(FindingAdded(job_id=job.id, finding=finding))
+        state, code = values.get("state"), values.get("exit_code")
+        if state is not None and code is not None:
+            changes.append(Told(event=events.JobFinished(job_id=job.id, ts_ms=now_ms, state=state, exit_code=code)))
+        return await self._journal.write_unfenced(changes, only_from=only_from)
+
+    async def _end(self, job: Job) -> None:
+        """Cancel what is unsent, unless somebody drives the subscription, who then does."""
+        try:
+            lease = await self._journal.take_over(job.host)
+        except SubscriptionBusy:
+            return
+
+        async def write(*changes: Change) -> None:
+            await self._journal.write(lease, changes)
+
+        finisher = Finisher(journal=self._journal, offload=self._offload, write=write, now_ms=self._clock.now_ms)
+        try:
+            job = await self._journal.job(job.id)
+            if job.state is JobState.RUNNING:  # else somebody else ended it meanwhile
+                await finisher.finish(job, job_directory(self._state_dir, job), (Stop.CANCELLED,))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._journal.release(lease)
+
+    async def _stopping(self, job_id: JobId, *, changed: bool) -> Stopping:
+        chunks = await self._journal.chunks(job_id)
+        done = [chunk for chunk in chunks if chunk.phase in (Phase.DONE, Phase.REFUSED)]
+        return Stopping(
+            job=await self._journal.job(job_id),
+            changed=changed,
+            accepted=sum(chunk.accepted for chunk in done),
+            failed=sum(chunk.failed for chunk in done),
+            importing=_rows(chunks, _AT_MARKETO),
+            unknown=_rows(chunks, (Phase.UNKNOWN,)) + sum(chunk.unknown for chunk in done),
+            unsent=_rows(chunks, _UNSENT),
+        )
+
+
+def _rows(chunks: Sequence[Chunk], phases: Sequence[Phase]) -> int:
+    return sum(chunk.span.rows for chunk in chunks if chunk.phase in phases)

@@ -1,0 +1,84 @@
+"""Writing a job's end: its state, its exit code, its report."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator import events
+from orchestrator.errors import OrchestratorError
+from orchestrator.journal.changes import Change, FindingAdded, JobChanged, Told, UnsentCancelled
+from orchestrator.journal.journal import Journal
+from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase
+from orchestrator.offload import Offload
+from orchestrator.outcome import gather, report_job, summarise_job
+from orchestrator.report.ending import worst
+from orchestrator.schedule.messages import Stop
+from orchestrator.schedule.state import FINAL
+
+_PAUSES = (Stop.THRESHOLD, Stop.CANARY, Stop.PAUSED)
+
+
+class Finisher:
+    """Writes the ends of jobs of one subscription, by the lease that ``write`` has."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        offload: Offload,
+        write: Callable[..., Awaitable[None]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Begin with nothing; ``write`` makes changes durable, fenced."""
+        self._journal = journal
+        self._offload = offload
+        self._write = write
+        self._now_ms = now_ms
+
+    async def finish(self, job: Job, directory: Path, stops: Sequence[Stop]) -> Job:
+        """Write the end and the report; return the job as it is then.
+
+        A report that cannot be made is no reason not to end.  Of a cancelled job, what is unsent stays so for good;
+        if batches of it are under way, it is incomplete until somebody resumes it to collect them.
+        """
+        cancelled: tuple[Change, ...] = (UnsentCancelled(job_id=job.id),) if Stop.CANCELLED in stops else ()
+        await self._write(*cancelled)  # and the calls made so far, so that the report counts every one
+        state = state_at_end(await self._journal.chunks(job.id), stops)
+        ended = replace(job, state=state, finished_ms=self._now_ms())
+        causes = () if state is JobState.CANCELLED else [stop for stop in stops if stop is not Stop.CANCELLED]
+        known = await gather(self._journal, ended, directory)
+        code: int = ExitCode.INTERNAL
+        reasons: tuple[str, ...] = ("internal",)
+        findings: list[FindingAdded] = []
+        try:
+            summary = await summarise_job(self._offload, known, causes)
+            code, reasons = summary.exit_code, summary.exit_reasons
+            await report_job(self._offload, known, summary, Path(job.out_dir))
+        except OrchestratorError as error:
+            finding = Finding(kind="report_unwritten", message=str(error))
+            findings.append(FindingAdded(job_id=job.id, finding=finding))
+            state = JobState.INCOMPLETE  # to be resumed when what is missing is there again
+            if code != ExitCode.INTERNAL:
+                reasons = ("report_unwritten", *reasons)
+                code = worst((ExitCode(code), ExitCode.INTERRUPTED))
+        changed = JobChanged(
+            job_id=job.id,
+            values={"state": state, "finished_ms": ended.finished_ms, "exit_code": code, "exit_reasons": reasons},
+        )
+        told = events.JobFinished(job_id=job.id, ts_ms=self._now_ms(), state=state, exit_code=code)
+        await self._write(*findings, changed, Told(event=told))
+        return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
+
+
+def state_at_end(chunks: Sequence[Chunk], stops: Sequence[Stop]) -> JobState:
+    """Return the state of a job of which nothing more happens in this run."""
+    left = [chunk for chunk in chunks if chunk.phase not in FINAL]
+    cancelled = any(chunk.phase is Phase.CANCELLED for chunk in chunks)
+    if not left:
+        return JobState.CANCELLED if cancelled else JobState.COMPLETE
+    if Stop.CANCELLED in stops:  # what is in doubt stays so; what is at Marketo has an outcome to be fetched
+        in_doubt = all(chunk.phase is Phase.UNKNOWN for chunk in left)
+        return JobState.CANCELLED if in_doubt else JobState.INCOMPLETE
+    return JobState.PAUSED if any(stop in _PAUSES for stop in stops) else JobState.INCOMPLETE

@@ -1,0 +1,116 @@
+"""Which jobs may go on, and making them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.desk import CallCounts
+from orchestrator.errors import ConfigError, SourceError
+from orchestrator.following import UNFINISHED
+from orchestrator.home import not_at, not_sent_to
+from orchestrator.intake import Intake
+from orchestrator.journal.changes import JobChanged, JobValues
+from orchestrator.journal.journal import Journal
+from orchestrator.keeping import Keeper
+from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, Wish
+from orchestrator.requests import Destination
+
+_STOPPED = (JobState.INCOMPLETE, JobState.PAUSED)
+_RESUMABLE = (*UNFINISHED, *_STOPPED)
+_UNASKED = frozenset({"gave_up", "report_unwritten", "unfinished", "sigint", "sigterm", "internal"})  # causes that pass
+
+
+class Resumption:
+    """Makes jobs that stopped ones that this process waits for."""
+
+    def __init__(self, *, journal: Journal, keeper: Keeper, intake: Intake, calls: CallCounts, home: Home) -> None:
+        """Hold what is needed."""
+        self._journal = journal
+        self._keeper = keeper
+        self._intake = intake
+        self._calls = calls
+        self._home = home
+
+    async def resume(
+        self, job_ids: Sequence[str], destination: Destination, on_unknown: OnUnknown | None
+    ) -> tuple[list[JobId], list[tuple[JobId, str]]]:
+        """Return the jobs that go on, and those that do not with the reason why; without ids, all that may go on.
+
+        ``on_unknown`` decides anew what is done with lost answers; None leaves that as it is.
+
+        Raises:
+            JournalError: a job is not in the journal.
+            ConfigError: a named job belongs to another subscription or state directory.
+            SourceError: a source of a named job that was never planned cannot be imported as it is.
+
+        """
+        named = [await self._journal.job(job_id) for job_id in job_ids]
+        for job in named:
+            elsewhere = self._why_not_here(job, destination)
+            if elsewhere is not None:
+                raise ConfigError(f"job {job.id}: {elsewhere}")
+        jobs = named or [
+            job
+            for job in await self._journal.jobs(states=_RESUMABLE)
+            if destination.host == job.host or destination.subscription == job.subscription
+        ]
+        going: list[JobId] = []
+        skipped: list[tuple[JobId, str]] = []
+        for job in jobs:
+            why_not = self._why_not_here(job, destination) or self._why_not(job, by_name=bool(named))
+            if why_not is None:
+                try:
+                    await self._revive(job, on_unknown)
+                except (SourceError, ConfigError) as error:
+                    if named:
+                        raise
+                    why_not = str(error)  # the other jobs go on all the same
+            if why_not is None:
+                going.append(job.id)
+            else:
+                skipped.append((job.id, why_not))
+        return going, skipped
+
+    def _why_not_here(self, job: Job, destination: Destination) -> str | None:
+        return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
+
+    def _why_not(self, job: Job, *, by_name: bool) -> str | None:
+        if job.state not in _RESUMABLE:
+            return f"it is {job.state}"
+        if not by_name and self._keeper.wanted(job.id):
+            return "another process works on it"
+        if not by_name and (job.state is JobState.PAUSED or job.wish is Wish.PAUSE):
+            why = job.wish_reason if job.wish is Wish.PAUSE else ", ".join(job.exit_reasons)
+            return f"it is paused{f' ({why})' if why else ''}; name it to go on"
+        if not by_name and job.state is JobState.INCOMPLETE and not _UNASKED & set(job.exit_reasons):
+            return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
+        return None
+
+    async def _revive(self, job: Job, on_unknown: OnUnknown | None) -> None:
+        """Make an unfinished job one that this process waits for."""
+        self._calls.adopt(job.id)
+        if on_unknown is not None:
+            decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
+            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
+        while (going := _going(job)) and not await self._journal.write_unfenced(
+            [JobChanged(job_id=job.id, values=going)], only_from=(job.state,)
+        ):
+            job = await self._journal.job(job.id)  # it changed meanwhile
+        self._keeper.hold(job.id)  # only now: a job that has ended is let go of
+        if job.state is JobState.PLANNING:
+            try:
+                await self._intake.plan_job(job)
+            except BaseException:
+                self._keeper.let_go(job.id)
+                raise
+
+
+def _going(job: Job) -> JobValues:
+    """Return what has to be changed of a job so that it goes on; a pause is taken back, a cancellation is not."""
+    going: JobValues = {}
+    if job.state in _STOPPED:
+        going = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+    if job.state in _RESUMABLE and job.wish is Wish.PAUSE:
+        going = {**going, "wish": None, "wish_reason": None, "wish_ms": None}
+    return going
