@@ -58,14 +58,14 @@ def _good(name: str, given: argparse.Namespace) -> bool:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=given.directory) as directory:
         run = Run(directory=Path(directory), full=given.full, trial=given.trial, say=_say)
         try:
-            rows = benchmark(name)(run)
+            part = part_of(benchmark(name)(run), full=given.full)
         except Exception:  # noqa: BLE001 -- the other benchmarks are still of interest
             traceback.print_exc()
             return False
-    show(name, rows)
+    show(name, part.rows)
     if not given.trial:
-        save(name, part_of(rows, full=given.full))
-    return all(row.met for row in rows)
+        save(name, part)
+    return all(row.met for row in part.rows)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -81,13 +81,13 @@ class Part:
 
 
 def part_of(rows: Iterable[Row], *, full: bool) -> Part:
-    """Add to some rows what is known of here and now."""
+    """Add to some rows what is known of here and now, and leave out digits that mean nothing."""
     return Part(
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         full=full,
         machine=machine(),
         versions=versions(),
-        rows=tuple(rows),
+        rows=tuple(replace(row, values=tuple(float(f"{value:.4g}") for value in row.values)) for row in rows),
     )
 
 
@@ -138,27 +138,5 @@ def _part(value: Mapping[str, Any]) -> Part:
 def save(name: str, part: Part, path: Path = RESULTS) -> None:
     """Replace one benchmark's part of the results, and leave the others."""
     parts = {**load(path), name: part}
-    document = {"benchmarks": {each: _plain(parts[each]) for each in sorted(parts)}}
+    document = {"benchmarks": {each: asdict(parts[each]) for each in sorted(parts)}}
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(part: Part) -> dict[str, Any]:
-    rows = [
-        {
-            "what": row.what,
-            "figure": row.figure,
-            "values": [float(f"{value:.4g}") for value in row.values],
-            "unit": row.unit,
-            "at_least": row.at_least,
-            "at_most": row.at_most,
-            "note": row.note,
-        }
-        for row in part.rows
-    ]
-    return {
-        "date": part.date,
-        "full": part.full,
-        "machine": dict(part.machine),
-        "versions": dict(part.versions),
-        "rows": rows,
-    }

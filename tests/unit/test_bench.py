@@ -52,9 +52,10 @@ def test_a_benchmark_replaces_only_its_own_part_of_the_results(tmp_path):
 
 
 def test_what_is_noted_of_here_and_now_can_be_written(tmp_path):
-    part = results.part_of([row()], full=True)
+    part = results.part_of([row(values=(1.23456, 0.0))], full=True)
     results.save("one", part, tmp_path / "results.json")
     assert results.load(tmp_path / "results.json") == {"one": part}
+    assert part.rows[0].values == (1.235, 0.0)
     assert part.versions["python"]
     assert part.machine["cores"] > 0
 
