@@ -12,10 +12,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test exhaustive bench bench-full lint docs demo lock clean
+.PHONY: help setup test exhaustive bench bench-full sim replay lint docs demo lock clean
 
 # How large the tests' campaigns are in `make exhaustive`; each has a small default where it is read.
-CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40
+CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40 SIMULATION_SEEDS=1000
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ test: lint ## everything that must be green before a change is shared
 
 exhaustive: lint ## the same with campaigns of thousands of seeds, files and crashes
 	$(CAMPAIGNS) $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+
+SEEDS ?= 0..100
+sim: $(STAMP) ## live through simulated worlds: make sim SEEDS=0..100
+	@$(BIN)/python -m tests.simulation.campaign $(SEEDS)
+
+replay: $(STAMP) ## live through one again, twice, and tell what happened: make replay SEED=7
+	@test -n "$(SEED)" || { echo "make: say which: make replay SEED=7" >&2; exit 2; }
+	@$(BIN)/python -m tests.simulation.campaign $(SEED)
 
 bench: $(BENCH_STAMP) ## measure what is promised, write bench/results.json and the README; at most 15 minutes
 	@$(BIN)/python -m bench

@@ -22,8 +22,9 @@ from orchestrator.report.attribute import Attribution, attribute
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause
 
-FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged")  # findings worth another fetch
-FETCHES_MAX = 3  # of a result file that is missing or too short; then the difference is reported as unmatched
+# Findings worth another fetch; a row that fits nothing may be one that was cut off in the middle.
+FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged", "rows_unmatched")
+FETCHES_MAX = 3  # of a faulty result file; then the difference is reported as unmatched
 
 
 class Batches:

@@ -1,0 +1,202 @@
+"""What one simulated world is: drawn from a seed, whole, before anything runs.
+
+Configurations are drawn like a swarm: most worlds have only a few kinds of trouble, and much of those.  A world
+where everything goes wrong at once never gets far enough to show anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
+from tests.e2e.holdings import HOLDINGS
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+# What may go wrong, as the emulator takes it; each is drawn with a probability of its own.
+TROUBLES: tuple[Mapping[str, Any], ...] = (
+    {"on": "create", "do": "lose_answer_after_accept"},
+    {"on": "create", "do": "lose_answer_before_accept"},
+    {"on": "create", "do": "http", "status": 502, "accept": True},
+    {"on": "create", "do": "http", "status": 503},
+    {"on": "create", "do": "no_json", "accept": True},
+    {"on": "create", "do": "empty_result"},
+    {"on": "create", "do": "reset_in_body", "after_bytes": 500},
+    {"on": "create", "do": "code", "code": "1016"},
+    {"on": "create", "do": "code", "code": "713"},
+    {"on": "any", "do": "code", "code": "611"},
+    {"on": "any", "do": "code", "code": "606"},
+    {"on": "any", "do": "code", "code": "615"},
+    {"on": "any", "do": "expire_token"},
+    {"on": "any", "do": "forget_token"},
+    {"on": "status", "do": "lose_answer_before_accept"},
+    {"on": "status", "do": "slow", "ms": 20_000},
+    {"on": "status", "do": "unknown_status"},
+    {"on": "failures", "do": "shuffle_file"},
+    {"on": "failures", "do": "truncate_file", "times": 1},
+    {"on": "failures", "do": "http", "status": 504},
+    {"on": "batch", "do": "fail_batch", "applied": 0.5, "message": "internal error"},
+    {"on": "batch", "do": "slow_import", "factor": 20.0},
+    {"on": "batch", "do": "delay_start", "ms": 120_000},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One record of a source."""
+
+    key: str
+    value: str  # no other row has it
+    number: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether Marketo refuses it: without a key, or with a number that is none."""
+        return not self.key or not (self.number or "0").isdecimal()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimJob:
+    """One job of a world."""
+
+    target: Target
+    sources: tuple[tuple[Row, ...], ...]
+    starts_ms: int  # behind the start of the first life
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """Key, value and number, as the target calls them."""
+        match self.target:
+            case CustomObjects():
+                return "vin", "color", "year"
+            case ProgramMembers():
+                return "email", "firstName", "seats"
+            case _:
+                return "email", "firstName", "leadScore"
+
+    @property
+    def store(self) -> str:
+        """Where the emulator keeps what becomes of the rows."""
+        return "car_c" if isinstance(self.target, CustomObjects) else "leads"
+
+    def text(self, source: int) -> str:
+        """Return a source as it stands in its file."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows((row.key, row.value, row.number) for row in self.sources[source])
+        return out.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One life of the program, and how it ends; the last one of a world has no end of this kind."""
+
+    killed_after_writes: int
+    dead_ms: int  # until the next one begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupation:
+    """Strangers who queue imports."""
+
+    at_ms: int
+    slots: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One world."""
+
+    seed: int
+    jobs: tuple[SimJob, ...]
+    lives: tuple[Life, ...]
+    troubles: tuple[Mapping[str, Any], ...]
+    refused: float  # the share of connections that do not come about
+    occupations: tuple[Occupation, ...]
+    heals_ms: int  # from then on nothing goes wrong any more
+    emulator: Mapping[str, Any]
+    body_bytes_max: int
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing but the program itself can be in its way."""
+        return not (self.lives or self.troubles or self.refused or self.occupations)
+
+
+def draw(seed: int) -> Plan:
+    """Draw the world of a seed; every fourth one is calm, so that nothing excuses a fault there."""
+    chance = Random(f"{seed}:plan")
+    calm = seed % 4 == 0
+    troubles = [] if calm else chance.sample(TROUBLES, chance.choice((0, 1, 2, 3, 5)))
+    lives = [] if calm else [_life(chance) for _ in range(chance.choice((0, 0, 1, 2, 4)))]
+    occupations = [] if calm else [_occupation(chance) for _ in range(chance.choice((0, 0, 0, 1, 3)))]
+    slow_start_ms = chance.choice((0, 1_000, 10_000))
+    return Plan(
+        seed=seed,
+        jobs=tuple(_job(chance, number) for number in range(chance.choice((1, 1, 1, 2, 3)))),
+        lives=tuple(lives),
+        troubles=tuple({**trouble, "probability": chance.uniform(0.02, 0.3)} for trouble in troubles),
+        refused=0.0 if calm else chance.choice((0.0, 0.0, 0.0, 0.05, 0.2)),
+        occupations=tuple(occupations),
+        heals_ms=chance.randint(5, 240) * MINUTE_MS,
+        emulator={
+            "seed": seed,
+            "rows_per_second": chance.choice((0.2, 0.5, 2.0, 20.0)),
+            "jitter": chance.choice((0.0, 0.2, 0.7)),
+            "start_delay_ms_min": 0,
+            "start_delay_ms_max": slow_start_ms,
+            "token_life_ms": chance.choice((120_000, 3_600_000)),
+            **HOLDINGS,
+        },
+        body_bytes_max=chance.choice((1_000, 1_200, 2_000, 5_000)),
+    )
+
+
+def _life(chance: Random) -> Life:
+    return Life(
+        killed_after_writes=chance.randint(1, 60), dead_ms=chance.choice((0, 1_000, 5 * MINUTE_MS, 3 * HOUR_MS))
+    )
+
+
+def _occupation(chance: Random) -> Occupation:
+    return Occupation(
+        at_ms=chance.randint(0, HOUR_MS), slots=chance.randint(1, 10), duration_ms=chance.randint(1, 60) * MINUTE_MS
+    )
+
+
+def _job(chance: Random, number: int) -> SimJob:
+    target: Target = chance.choice(
+        (
+            Leads(),
+            Leads(),
+            Leads(list_id=1001),
+            CustomObjects(api_name="car_c"),
+            ProgramMembers(program_id=2001 + number, member_status="Invited"),
+        )
+    )
+    whose = "shared" if chance.random() < 0.3 else f"job{number}"
+    people = chance.choice((5, 40, 1_000))
+    trouble = chance.choice((0.0, 0.05, 0.2))
+    sources = tuple(
+        tuple(_row(chance, f"{number}.{source}.{row}", whose, people, trouble) for row in range(chance.randint(1, 90)))
+        for source in range(chance.choice((1, 1, 2)))
+    )
+    return SimJob(target=target, sources=sources, starts_ms=number * chance.randint(0, 20) * MINUTE_MS)
+
+
+def _row(chance: Random, name: str, whose: str, people: int, trouble: float) -> Row:
+    broken = chance.choice(("key", "number")) if chance.random() < trouble else None
+    filler = chance.choice(("", ", comma", ' "quoted"', "\nnext line", " Żółć", " " + "x" * 60))
+    return Row(
+        key="" if broken == "key" else f"p{chance.randrange(people)}@{whose}.example",
+        value=f"v{name}{filler}",
+        number="1x" if broken == "number" else str(chance.randrange(2_000)),
+    )
