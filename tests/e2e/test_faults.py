@@ -45,7 +45,7 @@ PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
             {"on": "create", "nth": 1, "do": "refused_with_batch_id"},
             {"on": "create", "nth": 3, "do": "reset_in_body", "after_bytes": 500},
         ],
-        set(),
+        {"chunk_resent"},
     ),
     "too many calls": (
         [
