@@ -15,8 +15,8 @@ from bench.peak import peak_bytes
 from orchestrator.marketo.upload import Delivery, Upload
 from orchestrator.marketo.wire import Multipart
 from orchestrator.model import Source, Span
-from orchestrator.source.opened import Located, plan_all
 from orchestrator.source.opening import SpanContent
+from orchestrator.source.split import plan
 
 UPLOADS: Final = 10  # as many as Marketo takes
 HELD_BYTES: Final = 5_000_000
@@ -46,14 +46,14 @@ async def hold(session: aiohttp.ClientSession, url: str, source: Source, spans: 
 
 async def main(path: str, port: str) -> None:
     """Measure how the peak grows from one upload to some more."""
-    (plan,) = plan_all([Located.at(path)], format=None, part_bytes_max=9_499_000, rows_max=250_000)
-    first, *spans = plan.spans
+    planned = plan(path, index=0, given=path, format=None, part_bytes_max=9_499_000, rows_max=250_000)
+    first, *spans = planned.spans
     assert len(spans) >= UPLOADS, "the file is too small for so many uploads"
     url = f"http://127.0.0.1:{port}/"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        tasks = await hold(session, url, plan.source, [first])
+        tasks = await hold(session, url, planned.source, [first])
         before = peak_bytes()
-        tasks += await hold(session, url, plan.source, spans[:UPLOADS])
+        tasks += await hold(session, url, planned.source, spans[:UPLOADS])
         print((peak_bytes() - before) / UPLOADS)
         for task in tasks:
             task.cancel()

@@ -28,21 +28,21 @@ from orchestrator.connection import Connection
 from orchestrator.control import Control, Stopping
 from orchestrator.desk import CallCounts
 from orchestrator.following import JobHandle
-from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
+from orchestrator.forecast import Forecast
 from orchestrator.home import read_home
 from orchestrator.intake import Intake
 from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
-from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, RepeatedKeys, Target
+from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
+from orchestrator.preview import Preview
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
 from orchestrator.resuming import Resumption
+from orchestrator.scratch import sweep
 from orchestrator.wiring import schedule_limits
-
-JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,22 @@ class Orchestrator:
             settings, subscription, clock=clock, rng=rng, calls=self._calls, session=session, stack=stack, log=log
         )
         self._intake = Intake(
-            journal=journal, offload=offload, clock=clock, calls=self._calls, connection=self._connection
+            journal=journal,
+            offload=offload,
+            clock=clock,
+            calls=self._calls,
+            connection=self._connection,
+            state_dir=self._state_dir,
+        )
+        self._preview = Preview(
+            settings=settings,
+            journal=journal,
+            offload=offload,
+            clock=clock,
+            rng=rng,
+            connection=self._connection,
+            intake=self._intake,
+            state_dir=self._state_dir,
         )
         self._keeper = Keeper(
             Means(
@@ -137,6 +152,7 @@ class Orchestrator:
         randomness = SystemRandom() if rng is None else rng
         state_dir = chosen.state.dir.expanduser().absolute()
         preflight.prepare_state_dir(state_dir)
+        sweep(state_dir, now_ms=ticking.now_ms())
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
             self = cls(
@@ -251,31 +267,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        started_ms = self._clock.now_ms()
-        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
-        host = None if offline else (await self.connect()).host
-        prepared = await self._intake.prepare(located, request.target, request.options(), offline=offline)
-        planning_ms = self._clock.now_ms() - started_ms
-        limits = schedule_limits(self._settings, self._connection.limits())
-        conflicts = Conflicts(chunks=0, examined=0)
-        if request.on_repeated_key is not RepeatedKeys.IGNORE:
-            conflicts = await count_conflicts(
-                prepared.plans,
-                key_columns=prepared.known.key_columns,
-                lookahead_chunks=limits.lookahead_chunks,
-                offload=self._offload,
-            )
-        finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
-        rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
-        return forecast(
-            prepared.plans,
-            conflicts=conflicts,
-            speed=learned_speed(rows, limits.importers),
-            depth=limits.depth,
-            calls_per_day=self._connection.limits().calls_per_day,
-            planning_ms=planning_ms,
-            skipped_checks=prepared.known.skipped,
-        )
+        return await self._preview.plan(request, offline=offline)
 
     def handle(self, job_id: JobId) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 from orchestrator import events
 from orchestrator.errors import OrchestratorError
@@ -12,11 +13,12 @@ from orchestrator.journal.changes import Change, FindingAdded, JobChanged, Told,
 from orchestrator.journal.journal import Journal
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase
 from orchestrator.offload import Offload
-from orchestrator.outcome import gather, report_job, summarise_job
+from orchestrator.outcome import copies_directory, gather, report_job, summarise_job
 from orchestrator.report.ending import worst
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import FINAL
 
+_OVER = (JobState.COMPLETE, JobState.CANCELLED)
 _PAUSES = (Stop.THRESHOLD, Stop.CANARY, Stop.PAUSED)
 
 
@@ -69,6 +71,8 @@ class Finisher:
         )
         told = events.JobFinished(job_id=job.id, ts_ms=self._now_ms(), state=state, exit_code=code)
         await self._write(*findings, changed, Told(event=told))
+        if state in _OVER and all(chunk.phase in FINAL for chunk in known.chunks):  # nothing is sent any more
+            await self._offload.run(rmtree, copies_directory(directory), ignore_errors=True)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
 
 

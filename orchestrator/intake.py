@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from orchestrator import preflight
 from orchestrator.canary import with_canary
@@ -20,8 +21,10 @@ from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, J
 from orchestrator.journal.journal import Journal
 from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, RepeatedKeys, Span, Target
 from orchestrator.offload import Offload
-from orchestrator.source.opened import Located, plan_all
+from orchestrator.outcome import copies_directory, job_directory
+from orchestrator.source.opened import Located, Reading, plan_all
 from orchestrator.source.split import Plan
+from orchestrator.source.spool import Workspace
 
 NO_CANARIES: tuple[int, ...] = ()
 KEYS_NOT_COMPARED = Finding(
@@ -56,8 +59,10 @@ class Intake:
         clock: Clock,
         calls: CallCounts,
         connection: Connection,
+        state_dir: Path,
     ) -> None:
         """Hold what is needed; ``connection`` is used only if Marketo has to be asked."""
+        self._state_dir = state_dir
         self._journal = journal
         self._offload = offload
         self._clock = clock
@@ -65,9 +70,15 @@ class Intake:
         self._connection = connection
 
     async def prepare(
-        self, located: Sequence[Located], target: Target, options: JobOptions, *, offline: bool = False
+        self,
+        located: Sequence[Located],
+        target: Target,
+        options: JobOptions,
+        *,
+        workspace: Workspace,
+        offline: bool = False,
     ) -> Prepared:
-        """Look at the target, read and check the sources.
+        """Look at the target, read and check the sources; copies are made of those that cannot be sent as they are.
 
         Raises:
             SourceError: a source, or the target, is not as it must be.
@@ -79,14 +90,19 @@ class Intake:
             client = await self._connection.client()
             known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
         limits = self._connection.limits()
-        plans = await self._offload.run(
-            plan_all,
-            located,
-            format=options.format,
+        reading = Reading(
+            workspace=workspace,
             part_bytes_max=part_bytes_max(limits.body_bytes_max),
             rows_max=limits.rows_per_chunk_max,
+            format=options.format,
+            encoding=options.encoding,
             allow_empty=options.allow_empty,
         )
+        try:
+            plans = await self._offload.run(plan_all, located, reading)
+        except BaseException:  # cancelled: the thread goes on until it is told
+            workspace.stop()
+            raise
         preflight.check_headers(plans, known)
         preflight.check_rows(plans, rows_min=options.rows_min)
         if not options.canary_rows:
@@ -111,10 +127,12 @@ class Intake:
             Located(given=given, absolute=absolute)
             for given, absolute in zip(job.paths, job.absolute_paths, strict=True)
         ]
+        workspace = Workspace(copies_directory(job_directory(self._state_dir, job)))
         try:
             with self._calls.on_behalf_of(job.id):
-                prepared = await self.prepare(located, job.target, job.options)
+                prepared = await self.prepare(located, job.target, job.options, workspace=workspace)
         except (SourceError, ConfigError) as error:
+            await self._offload.run(workspace.clear)
             await self._refuse(job, error)
             raise
         odd = [Finding(kind="source_odd", message=warning) for plan in prepared.plans for warning in plan.warnings]

@@ -205,6 +205,7 @@ class JobOptions:
     """What the user asked of one job besides its sources and its target."""
 
     format: Format | None = None  # None: detect it
+    encoding: str | None = None  # Python's name of it; None: detect it
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
     on_unknown: OnUnknown = OnUnknown.RESUBMIT
     check: bool = True  # compare the header with describe before anything is sent

@@ -23,6 +23,11 @@ def job_directory(state_dir: Path, job: Job) -> Path:
     return state_dir / "jobs" / job.id
 
 
+def copies_directory(directory: Path) -> Path:
+    """Return where the copies of a job's sources are kept; ``directory`` is the job's."""
+    return directory / "spool"
+
+
 def parts_of(directory: Path, chunks: Sequence[Chunk]) -> dict[ChunkId, Path]:
     """Return the files with the failed and warned rows of a job's chunks, those that exist."""
     paths = {chunk.id: part_path(directory, chunk.id) for chunk in chunks if chunk.phase in (Phase.DONE, Phase.REFUSED)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,23 @@ from orchestrator.model import Format, JobOptions, Leads, OnUnknown, RepeatedKey
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
 
+_ENCODINGS_OF_NO_FILE = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf-7")
+
+
+def encoding_named(text: str) -> str:
+    """Return Python's name for an encoding, the same for all names of it; ConfigError if it is none of files."""
+    try:
+        name = codecs.lookup(text.strip().replace(" ", "-")).name
+        codecs.getincrementaldecoder(name)
+        if isinstance(codecs.decode(b"", name), str) and name not in _ENCODINGS_OF_NO_FILE:
+            return "utf-8" if name == "utf-8-sig" else name
+    except (LookupError, ValueError):
+        pass
+    raise ConfigError(
+        f"encoding {text[:50]!r}: there is none such; utf-8, utf-16, cp1252, latin-1, shift_jis and euc_jp are some"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
     """What to import, into what, and how."""
@@ -19,6 +37,7 @@ class ImportRequest:
     sources: Sequence[str | os.PathLike[str]]
     target: Target = field(default_factory=Leads)
     format: Format | None = None  # None: detected
+    encoding: str | None = None  # of all sources, by any name that Python knows; None: detected
     name: str | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
     on_unknown: OnUnknown = OnUnknown.RESUBMIT
@@ -33,10 +52,10 @@ class ImportRequest:
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be written down; they come from bytes that are no UTF-8.
+        """Refuse names that cannot be written down, which come from bytes that are no UTF-8, and encodings there are none.
 
         Raises:
-            ConfigError: the job's name or a label is one.
+            ConfigError: the job's name or a label is one, or the encoding.
 
         """
         for text in (self.name or "", *self.labels, *self.labels.values()):
@@ -44,11 +63,14 @@ class ImportRequest:
                 text.encode()
             except UnicodeEncodeError:
                 raise ConfigError("the job's name, or a label, is not valid UTF-8; give it another one") from None
+        if self.encoding is not None:
+            encoding_named(self.encoding)
 
     def options(self) -> JobOptions:
         """Return what the job keeps of it in the journal."""
         return JobOptions(
             format=self.format,
+            encoding=None if self.encoding is None else encoding_named(self.encoding),
             on_repeated_key=self.on_repeated_key,
             on_unknown=self.on_unknown,
             check=self.check,

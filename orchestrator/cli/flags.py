@@ -71,6 +71,10 @@ class ImportFlags:
     program_id: Annotated[int | None, typer.Option(help="Program members: the program.", min=1, metavar="ID")] = None
     member_status: Annotated[str | None, typer.Option(help="Program members: their status.", metavar="STATUS")] = None
     format: Annotated[FileFormat, typer.Option(help="How cells are separated.")] = FileFormat.AUTO
+    encoding: Annotated[
+        str,
+        typer.Option(help="How characters are written: auto, utf-8, utf-16, cp1252, shift_jis ...", metavar="NAME"),
+    ] = "auto"
     on_repeated_key: Annotated[
         OnRepeatedKey,
         typer.Option(help="order: the last row of a key wins. ignore: keys are unique; if not, duplicates arise."),
@@ -130,6 +134,7 @@ class ImportFlags:
             sources=files,
             target=self.target(),
             format=None if self.format is FileFormat.AUTO else Format(self.format.value),
+            encoding=None if self.encoding == "auto" else self.encoding,
             name=self.name,
             labels=labels_of(self.label),
             on_repeated_key=RepeatedKeys(self.on_repeated_key.value),

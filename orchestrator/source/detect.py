@@ -13,20 +13,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from orchestrator import records
-from orchestrator.errors import EncodingError, HeaderError, SourceError, UnterminatedQuote
+from orchestrator.errors import EncodingError, HeaderError, UnterminatedQuote
 from orchestrator.model import Format
 from orchestrator.source import masks
 
 HEADER_BYTES_MAX = 1_048_576  # more is no header, but a file without line ends or with a quote left open
 SAMPLE_RECORDS_MAX = 20  # enough to see a regular shape, few enough to be free
 SAMPLE_BYTES_MAX = 65_536
-NUL_SEARCHED_BYTES = 2  # UTF-16 and UTF-32 in Latin script have a NUL there; a later one may be data
+NUL_SEARCHED_BYTES = 2  # no text begins with one; a later one may be data
 
-_SIGNATURES = (  # longer ones before those they begin with
-    (codecs.BOM_UTF32_LE, "UTF-32 text (little endian)"),
-    (codecs.BOM_UTF32_BE, "UTF-32 text (big endian)"),
-    (codecs.BOM_UTF16_LE, "UTF-16 text (little endian)"),
-    (codecs.BOM_UTF16_BE, "UTF-16 text (big endian)"),
+_SIGNATURES = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
@@ -48,20 +44,16 @@ class Beginning:
 def examine(head: bytes, *, whole: bool, given: Format | None, name: str) -> Beginning:
     """Read the beginning of a file from its first bytes: `HEADER_BYTES_MAX` of them, or the ``whole`` file.
 
-    ``given`` None means to detect the format.  Raises `EncodingError` for what is visibly no UTF-8, `SourceError` for
-    lone carriage returns as line ends, `UnterminatedQuote` and `HeaderError` for a header that does not end.
+    ``given`` None means to detect the format.  Raises `EncodingError` for what is visibly no text, `UnterminatedQuote`
+    and `HeaderError` for a header that does not end.
     """
-    _refuse_other_encodings(head, name)
+    _refuse_what_is_no_text(head, name)
     text_start = len(records.BOM) if head.startswith(records.BOM) else 0
     text = head[text_start:]
-    if b"\r" in text and b"\n" not in text:
-        raise _lone_carriage_returns(name)
     chosen = given or detect_format(text, whole=whole)
     header_start, header_end = _header_range(text, ord(chosen.delimiter), whole=whole, name=name)
     header = text[header_start:header_end]
     columns = records.header_cells(header, chosen.delimiter)
-    if any("\r" in column.replace("\r\n", "") for column in columns):
-        raise _lone_carriage_returns(name)
     return Beginning(
         format=chosen,
         header=header,
@@ -77,6 +69,23 @@ def detect_format(text: bytes, *, whole: bool) -> Format:
     whole = whole and len(text) <= SAMPLE_BYTES_MAX
     certain = [form for form in Format if _is_regular(text[:SAMPLE_BYTES_MAX], form.delimiter, whole=whole)]
     return certain[0] if len(certain) == 1 else Format.CSV
+
+
+class NotUtf8(EncodingError):
+    """A byte is no UTF-8; ``offset`` is its place in the file."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def not_utf8(name: str, line: int, offset: int, byte: int) -> NotUtf8:
+    """Build the error for a byte that is no UTF-8."""
+    return NotUtf8(
+        f"{name}: line {line} is not UTF-8: byte 0x{byte:02X} at offset {offset}. "
+        "Repair it; or, if the file is in another encoding, give that with --encoding NAME.",
+        offset,
+    )
 
 
 class Utf8Check:
@@ -105,29 +114,15 @@ class Utf8Check:
             in_block = max(0, error.start - len(pending))  # what was pending holds no line feed
             line = line_feeds + block.count(b"\n", 0, in_block) + 1
             offset = self._offset - len(pending) + error.start
-            raise EncodingError(
-                f"{self._name}: line {line} is not UTF-8: byte 0x{error.object[error.start]:02X} at offset {offset}. "
-                "Save the file as UTF-8 and try again."
-            ) from None
+            raise not_utf8(self._name, line, offset, error.object[error.start]) from None
 
 
-def _refuse_other_encodings(head: bytes, name: str) -> None:
+def _refuse_what_is_no_text(head: bytes, name: str) -> None:
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
-            raise EncodingError(
-                f"{name}: this is {what}, not UTF-8 text. Save it as a CSV file in UTF-8 and try again."
-            )
+            raise EncodingError(f"{name}: this is {what}, not text. Save it as a CSV file in UTF-8 and try again.")
     if 0 in head[:NUL_SEARCHED_BYTES]:
-        raise EncodingError(
-            f"{name}: it begins with a NUL byte or two, as UTF-16 text does. Save it as UTF-8 and try again."
-        )
-
-
-def _lone_carriage_returns(name: str) -> SourceError:
-    return SourceError(
-        f"{name}: lines end with a carriage return alone, as on old Macs. "
-        "Save the file with line ends LF or CRLF and try again."
-    )
+        raise EncodingError(f"{name}: it begins with a NUL byte, so it is no text. Save it as CSV and try again.")
 
 
 def _header_range(text: bytes, delimiter: int, *, whole: bool, name: str) -> tuple[int, int]:

@@ -1,19 +1,27 @@
 """Sources as they were named, and as they can be planned.
 
 Whatever a source is, it is opened first: what comes of it is a file that can be read at random and holds UTF-8
-text whose records end with line feeds.  A file that is like that already is opened as it stands, so nothing is
-copied of it.
+text whose records end with line feeds.  A file that is like that already is opened as it stands, and nothing is
+copied.  That it is UTF-8 to its last byte is found out by planning it, which reads it anyway; only if it is not,
+it is looked at again, and a copy is made.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.errors import EncodingError
 from orchestrator.model import Format
+from orchestrator.source import encodings
+from orchestrator.source.detect import NotUtf8
+from orchestrator.source.encodings import Basis, Encoding
+from orchestrator.source.opening import identity_of, inspect, still_written
 from orchestrator.source.split import Plan, plan
+from orchestrator.source.spool import Workspace
+from orchestrator.source.transcode import BLOCK_BYTES, HEAD_BYTES, ends_with_returns, to_utf8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,52 +44,135 @@ class Opened:
     index: int  # its place in the job
     located: Located
     content: str  # absolute path of the file that is planned, and later sent from
-    encoding: str = "utf-8"  # of the source; ``content`` is UTF-8
+    encoding: Encoding  # of the source; ``content`` is UTF-8
+    copied: bool = False  # whether ``content`` lies in the job's workspace
     notes: tuple[str, ...] = ()  # for people: what is odd about the source, or was done to it
 
 
-def open_source(located: Located, *, index: int) -> Opened:
-    """Make a source one that can be planned."""
-    return Opened(index=index, located=located, content=located.absolute)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How the sources of one job are read."""
+
+    workspace: Workspace  # where copies are made
+    part_bytes_max: int  # of header and records in one upload
+    rows_max: int  # in one upload
+    format: Format | None = None  # None: detected
+    encoding: str | None = None  # None: detected
+    allow_empty: bool = False
 
 
-def plan_all(
-    located: Sequence[Located],
-    *,
-    format: Format | None,
-    part_bytes_max: int,
-    rows_max: int,
-    allow_empty: bool = False,
-) -> tuple[Plan, ...]:
-    """Open every source, read it once and cut it into chunks; busy as long as reading takes.
+def plan_all(located: Sequence[Located], reading: Reading) -> tuple[Plan, ...]:
+    """Open every source, read it and cut it into chunks; busy as long as reading takes.
+
+    If it cannot be done, no copy is left.
 
     Raises:
         SourceError: a source cannot be imported as it is.
+        Stopped: nobody waits for it any longer.
 
     """
-    return tuple(
-        _plan(
-            open_source(each, index=index),
-            format=format,
-            part_bytes_max=part_bytes_max,
-            rows_max=rows_max,
-            allow_empty=allow_empty,
-        )
-        for index, each in enumerate(located)
-    )
+    reading.workspace.clear()  # of a process that was killed
+    try:
+        opened: list[Opened] = []
+        plans: list[Plan] = []
+        for index, each in enumerate(located):
+            source, planned = _read(each, index, reading)
+            opened.append(source)
+            plans.append(planned)
+        _refuse_disagreement(opened)
+    except BaseException:
+        reading.workspace.clear()
+        raise
+    return tuple(plans)
 
 
-def _plan(opened: Opened, *, format: Format | None, part_bytes_max: int, rows_max: int, allow_empty: bool) -> Plan:
+def _read(located: Located, index: int, reading: Reading) -> tuple[Opened, Plan]:
+    inspect(located.absolute, given=located.given, allow_empty=reading.allow_empty)
+    with Path(located.absolute).open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        encoding = encodings.begin(head, reading.encoding)
+        try:
+            opened = _as_utf8(located, index, reading, encoding, head)
+            return opened, _plan(opened, reading)
+        except NotUtf8 as error:
+            if encoding.basis is not Basis.VALID:
+                raise
+            size = os.fstat(file.fileno()).st_size
+            encoding = encodings.guess(file, size, bad_offset=error.offset, refusal=error, name=located.given)
+        opened = _as_utf8(located, index, reading, encoding, head)
+        return opened, _plan(opened, reading)
+
+
+def _plan(opened: Opened, reading: Reading) -> Plan:
     """Cut an opened source into chunks; whatever else changes its content on the way stands before this."""
     found = plan(
         opened.content,
         index=opened.index,
         given=opened.located.given,
         absolute=opened.located.absolute,
-        encoding=opened.encoding,
-        format=format,
-        part_bytes_max=part_bytes_max,
-        rows_max=rows_max,
-        allow_empty=allow_empty,
+        encoding=opened.encoding.name,
+        format=reading.format,
+        part_bytes_max=reading.part_bytes_max,
+        rows_max=reading.rows_max,
+        allow_empty=reading.allow_empty,
     )
     return replace(found, warnings=(*opened.notes, *found.warnings))
+
+
+def _as_utf8(located: Located, index: int, reading: Reading, encoding: Encoding, head: bytes) -> Opened:
+    """Open a source as it is, if it can be sent so, else make a copy."""
+    returns = ends_with_returns(head, encoding)
+    opened = Opened(
+        index=index,
+        located=located,
+        content=located.absolute,
+        encoding=encoding,
+        notes=tuple(_notes(located.given, encoding, returns=returns)),
+    )
+    if encoding.is_utf8 and not returns:
+        return opened
+    name = located.given
+    size = Path(located.absolute).stat().st_size
+    with (
+        Path(located.absolute).open("rb", buffering=0) as file,
+        reading.workspace.copy(f"{index}.utf8", of=name, bytes_expected=size) as copy,
+    ):
+        identity = identity_of(os.fstat(file.fileno()))
+        blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
+        for text in to_utf8(blocks, encoding, returns=returns, name=name):
+            copy.write(text)
+        if identity_of(os.fstat(file.fileno())) != identity:
+            raise still_written(name)
+    return replace(opened, content=str(copy.path), copied=True)
+
+
+def _notes(name: str, encoding: Encoding, *, returns: bool) -> Iterator[str]:
+    if encoding.basis is Basis.GUESSED:
+        yield (
+            f"{name}: it does not say which encoding it is in; it is read as {encoding.name}, which is a guess. If "
+            "names look wrong in what orchestrator check shows, give the right one with --encoding NAME."
+        )
+    if returns:
+        yield f"{name}: its lines end with carriage returns alone; they are sent with line feeds."
+
+
+def _refuse_disagreement(opened: Sequence[Opened]) -> None:
+    """Refuse files of one job that seem to be in different encodings, of which a guess may be wrong."""
+    unmarked = [each for each in opened if each.encoding.basis in (Basis.VALID, Basis.GUESSED)]
+    names = {each.encoding.name for each in unmarked}
+    if len(names) < 2:
+        return
+    first = next(each for each in unmarked if each.encoding.basis is Basis.GUESSED)
+    for other in unmarked:
+        if other.encoding.name != first.encoding.name and not (other.encoding.is_utf8 and _is_ascii(other.content)):
+            raise EncodingError(
+                f"{first.located.given} seems to be in {first.encoding.name}, but {other.located.given} in "
+                f"{other.encoding.name}; files of one import are in one encoding. If they are, give it with "
+                "--encoding NAME; else import them apart, or save them as UTF-8 with a byte order mark."
+            )
+
+
+def _is_ascii(path: str) -> bool:
+    """Tell whether a file is the same in all encodings that ASCII is part of."""
+    with Path(path).open("rb", buffering=0) as file:
+        return all(block.isascii() for block in iter(lambda: file.read(BLOCK_BYTES), b""))

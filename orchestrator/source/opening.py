@@ -67,6 +67,11 @@ def read_range(descriptor: int, start: int, stop: int) -> bytes:
     return data
 
 
+def still_written(name: str) -> SourceChanged:
+    """Build the error for a file that does not keep still while it is planned or copied."""
+    return SourceChanged(f"{name}: the file was written to while it was read. Try again when it is complete.")
+
+
 def changed(name: str, what: str) -> SourceChanged:
     """Build the error for a file that is no longer the one that was planned."""
     return SourceChanged(

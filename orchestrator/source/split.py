@@ -25,10 +25,10 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.errors import HeaderError, RecordTooLarge, SourceChanged, SourceError, UnterminatedQuote
+from orchestrator.errors import HeaderError, RecordTooLarge, SourceError, UnterminatedQuote
 from orchestrator.model import FileIdentity, Format, Source, Span
 from orchestrator.source import detect, masks
-from orchestrator.source.opening import identity_of, inspect, read_range, read_span
+from orchestrator.source.opening import identity_of, inspect, read_range, read_span, still_written
 
 BLOCK_BYTES: Final = 524_288  # the masks of one block stay in the processor's second-level cache
 
@@ -92,7 +92,7 @@ def plan(
             raise _unterminated(file.fileno(), cutter, size, block_bytes, given)
         cutter.finish()
         if identity_of(os.fstat(file.fileno())) != identity:
-            raise _still_written(given)
+            raise still_written(given)
     if not cutter.spans and not allow_empty:
         raise SourceError(f"{given}: there is a header and no record below it; there is nothing to import.")
     source = Source(
@@ -339,7 +339,7 @@ class _Cutter:
 def _read(descriptor: int, start: int, stop: int, name: str) -> bytes:
     data = read_range(descriptor, start, stop)
     if len(data) != stop - start:
-        raise _still_written(name)
+        raise still_written(name)
     return data
 
 
@@ -348,10 +348,6 @@ def _header_too_large(name: str, size: int, part_bytes_max: int) -> HeaderError:
         f"{name}: the header has {size:,} bytes and one upload holds {part_bytes_max:,}, so no record fits beside it. "
         "Remove columns that are not imported."
     )
-
-
-def _still_written(name: str) -> SourceChanged:
-    return SourceChanged(f"{name}: the file was written to while it was read. Try again when it is complete.")
 
 
 def _blocks(descriptor: int, size: int, block_bytes: int, name: str, start: int = 0) -> Iterator[tuple[int, bytes]]:

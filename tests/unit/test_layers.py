@@ -20,11 +20,11 @@ FLOORS = (
     {"model", "errors", "events", "records", "clock", "home", "log", "offload", "origins", "tables"},
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
-    {"claims", "outcome", "preflight", "wiring", "desk", "emulator"},
+    {"claims", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
     {"uploads", "batches", "following", "connection", "finishing"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
-    {"resuming", "control"},
+    {"resuming", "control", "preview"},
     {"app"},
     {"doctor", "onboarding"},
     {"service", "cli"},

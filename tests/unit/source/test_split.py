@@ -249,8 +249,6 @@ def test_a_byte_that_is_no_utf8_is_named(tmp_path, data, line, byte, offset, blo
         (b"\r\n\r", HeaderError, "only blank lines"),
         (machine.BOM, HeaderError, "no header record"),
         (b"a" * 20_000 + b"\n1\n", HeaderError, "the header has 20,001 bytes"),
-        (b"id,t\r1,a\r2,b\r", SourceError, "carriage return alone"),
-        (b"id,t\r1,a\r2,b\n", SourceError, "carriage return alone"),
     ],
 )
 def test_files_that_cannot_be_planned_say_why(tmp_path, data, error, message):

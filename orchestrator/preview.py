@@ -1,0 +1,79 @@
+"""What an import would be, found out without sending anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+from orchestrator import preflight
+from orchestrator.clock import Clock
+from orchestrator.config import Settings
+from orchestrator.connection import Connection
+from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
+from orchestrator.intake import Intake
+from orchestrator.journal.journal import Journal
+from orchestrator.model import JobState, RepeatedKeys
+from orchestrator.offload import Offload
+from orchestrator.requests import ImportRequest
+from orchestrator.scratch import scratch
+from orchestrator.source.spool import Workspace
+from orchestrator.wiring import schedule_limits
+
+JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
+
+
+class Preview:
+    """Looks at requests in the name of one subscription; copies of sources are gone when it has looked."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        journal: Journal,
+        offload: Offload,
+        clock: Clock,
+        rng: Random,
+        connection: Connection,
+        intake: Intake,
+        state_dir: Path,
+    ) -> None:
+        """Hold what is needed; ``connection`` is used only if Marketo may be asked."""
+        self._settings = settings
+        self._journal = journal
+        self._offload = offload
+        self._clock = clock
+        self._rng = rng
+        self._connection = connection
+        self._intake = intake
+        self._state_dir = state_dir
+
+    async def plan(self, request: ImportRequest, *, offline: bool) -> Forecast:
+        """Say what an import would take; raises what `Orchestrator.plan` raises."""
+        started_ms = self._clock.now_ms()
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
+        host = None if offline else (await self._connection.destination()).host
+        limits = schedule_limits(self._settings, self._connection.limits())
+        conflicts = Conflicts(chunks=0, examined=0)
+        with scratch(self._state_dir, rng=self._rng, now_ms=started_ms) as copies:
+            prepared = await self._intake.prepare(
+                located, request.target, request.options(), workspace=Workspace(copies), offline=offline
+            )
+            planning_ms = self._clock.now_ms() - started_ms
+            if request.on_repeated_key is not RepeatedKeys.IGNORE:
+                conflicts = await count_conflicts(
+                    prepared.plans,
+                    key_columns=prepared.known.key_columns,
+                    lookahead_chunks=limits.lookahead_chunks,
+                    offload=self._offload,
+                )
+        finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
+        rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
+        return forecast(
+            prepared.plans,
+            conflicts=conflicts,
+            speed=learned_speed(rows, limits.importers),
+            depth=limits.depth,
+            calls_per_day=self._connection.limits().calls_per_day,
+            planning_ms=planning_ms,
+            skipped_checks=prepared.known.skipped,
+        )

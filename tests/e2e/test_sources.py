@@ -1,0 +1,91 @@
+"""Sources that cannot be sent as they stand: what Marketo holds afterwards is what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import leads
+from tests.e2e.kit import Place
+from tests.e2e.test_crash import SLOW, wait_for_batches
+
+WESTERN = ("Zoë", "Müller", "François", "Peña", "Ærø", "two\nlines", "Plain")
+
+
+def western(mark: str, count: int) -> list[dict[str, str]]:
+    return [{**one, "firstName": WESTERN[n % len(WESTERN)]} for n, one in enumerate(leads.people(mark, count))]
+
+
+def copies(place: Place) -> list[Path]:
+    return list(place.state.glob("jobs/*/spool/*")) + list(place.state.glob("scratch/*"))
+
+
+def rewrite(place: Place, encoding: str) -> None:
+    path = place.directory / "leads.csv"
+    path.write_bytes(path.read_bytes().decode().encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_other_encodings(place: Place, mark: str, encoding: str) -> None:
+    people = western(mark, 300) if encoding == "cp1252" else leads.people(mark, 300)
+    rows = leads.write(place.directory / "leads.csv", people)
+    rewrite(place, encoding)
+
+    ended = place.run("import", "leads.csv", "--out", "report")
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    (source,) = summary["sources"]
+    assert (source["path"], source["encoding"]) == ("leads.csv", {"utf-16": "utf-16-le"}.get(encoding, encoding))
+    assert ("which is a guess" in ended.err) == (encoding == "cp1252")
+    assert copies(place) == []
+
+
+def test_lines_of_old_macs(place: Place, mark: str) -> None:
+    people = [{**one, "firstName": "Plain"} for one in leads.people(mark, 300)]
+    rows = leads.write(place.directory / "leads.csv", people, newline="\r")
+    rows = [leads.Row(row.source, row.row, row.row + 1, row.cells) for row in rows]
+    summary = leads.assert_complete(
+        place.run("import", "leads.csv", "--out", "report"), place.directory / "report", rows
+    )
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert any("carriage returns" in finding["message"] for finding in summary["findings"])
+
+
+def test_killed_and_resumed_without_the_file(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", western(mark, 1000))
+    rewrite(place, "cp1252")
+    place.marketo.add(SLOW)
+    with place.start("import", "leads.csv", "--out", "report", "--json") as command:
+        wait_for_batches(command, place, 2)
+        command.kill()
+    (copy,) = copies(place)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    (place.directory / "leads.csv").unlink()
+
+    ended = place.run("resume")
+
+    leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert copies(place) == []
+
+
+def test_what_is_refused_leaves_no_copy(place: Place, mark: str) -> None:
+    place.write("leads.csv", "email,no such field\nzoë@x.com,Zoë\n".encode("cp1252"))
+    ended = place.run("import", "leads.csv")
+    assert (ended.code, "no such field" in ended.err) == (4, True)
+    ended = place.run("import", "leads.csv", "--encoding", "klingon")
+    assert (ended.code, "'klingon'" in ended.err) == (2, True)
+    assert copies(place) == []
+
+
+def test_a_plan_leaves_no_copy_and_sweeps_what_others_left(place: Place, mark: str) -> None:
+    leads.write(place.directory / "leads.csv", western(mark, 100))
+    rewrite(place, "cp1252")
+    left = place.state / "scratch" / "0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "0.utf8").write_text("of a process that was killed")
+    ended = place.run("plan", "leads.csv", "--offline")
+    assert (ended.code, "which is a guess" in ended.out) == (0, True)
+    assert copies(place) == []
