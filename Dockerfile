@@ -12,7 +12,7 @@ COPY orchestrator orchestrator
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /package .
 # From those wheels alone, only what the program itself needs.
 RUN python -m venv /opt/orchestrator \
-    && /opt/orchestrator/bin/pip install --no-cache-dir --no-index --find-links /wheels /package/*.whl \
+    && /opt/orchestrator/bin/pip install --no-cache-dir --no-index --find-links /wheels "$(ls /package/*.whl)[postgres]" \
     && /opt/orchestrator/bin/pip uninstall --yes --quiet pip
 
 FROM python:3.13-slim

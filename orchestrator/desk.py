@@ -174,6 +174,10 @@ class Desk:
         counted = self.calls.take(self._lease.host, quota_day(self.clock.wall_ms()))
         await self.journal.write(self._lease, [*changes, *counted])
 
+    async def confirm(self) -> None:
+        """Raise `JournalError` unless this process drives the subscription at this moment."""
+        await self.journal.confirm(self._lease)
+
     async def update(self, driven: DrivenJob, chunk: Chunk, values: ChunkValues, *more: Change) -> Chunk:
         """Write a chunk's new values and whatever becomes true with them; return the chunk as it is now."""
         await self.write(ChunkChanged(chunk_id=chunk.id, values=values), *more)

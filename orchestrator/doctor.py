@@ -31,7 +31,7 @@ from orchestrator.errors import (
 )
 from orchestrator.following import UNFINISHED
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.opening import path_of
+from orchestrator.journal.location import locate
 from orchestrator.keeping import is_held
 from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client, Identity
@@ -281,14 +281,14 @@ async def _journal(
     settings: Settings, chosen: Subscription | None, directory: Path, *, clock: Clock
 ) -> AsyncIterator[Check]:
     try:
-        path = path_of(settings.journal_url)
-        if not path.exists():
-            yield ok("journal", f"{path}; the first import makes it")
+        place = locate(settings.journal_url)
+        if isinstance(place, Path) and not place.exists():
+            yield ok("journal", f"{place}; the first import makes it")
             return
         async with Journal.open(settings.journal_url, now_ms=clock.now_ms) as journal:
             await journal.check()
             jobs = await journal.jobs()
-            yield ok("journal", f"{path}, {len(jobs):,} job{'' if len(jobs) == 1 else 's'}, undamaged")
+            yield ok("journal", f"{place}, {len(jobs):,} job{'' if len(jobs) == 1 else 's'}, undamaged")
             if chosen is not None:
                 yield await _driver(journal, wire.host_of(chosen.address))
                 yield await _stopped(journal, wire.host_of(chosen.address), directory)

@@ -11,7 +11,8 @@
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    └─ JournalError           JournalCorrupt · Fenced · JournalVersionUnknown · SubscriptionBusy
+    └─ JournalError           JournalCorrupt · Fenced · JournalUnreachable · JournalVersionUnknown ·
+                              SubscriptionBusy
 
 The branches are drawn by what the caller does next.  A message says what happened, where, and what to do;
 it carries neither secrets nor the contents of rows.
@@ -140,6 +141,10 @@ class JournalError(OrchestratorError):
 
 class JournalCorrupt(JournalError):
     """The journal's file is damaged."""
+
+
+class JournalUnreachable(JournalError):
+    """The database that holds the journal cannot be reached now; what was being written may or may not be there."""
 
 
 class JournalVersionUnknown(JournalError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -23,7 +24,7 @@ from orchestrator import events
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
-from orchestrator.errors import Fenced, SubscriptionBusy
+from orchestrator.errors import Fenced, JournalUnreachable, SubscriptionBusy
 from orchestrator.following import UNFINISHED
 from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
@@ -151,9 +152,11 @@ class Keeper:
                     await drive(lease)
                 except Fenced as error:
                     self._means.log.warning("driver.fenced", error=str(error))
+                except JournalUnreachable as error:  # what was written is read again before anything is sent
+                    self._means.log.warning("driver.cut_off", error=str(error))
                 finally:
                     self._driver = None
-                    with anyio.CancelScope(shield=True):
+                    with anyio.CancelScope(shield=True), suppress(JournalUnreachable):
                         await journal.release(lease)
             if self._stop_reason is not None:
                 await self._mark_stopped(self._stop_reason)
@@ -171,7 +174,7 @@ class Keeper:
     async def _take_over(self, host: str) -> Lease | None:
         try:
             return await self._means.journal.take_over(host)
-        except SubscriptionBusy:
+        except (SubscriptionBusy, JournalUnreachable):
             return None
 
     async def _mark_stopped(self, reason: str) -> None:

@@ -152,12 +152,19 @@ class Drain(Table):
 class JournalSettings(Table):
     """Where the journal is."""
 
-    url: OptionalText = Field(None, description="SQLite file that holds it; default: journal.db in state.dir")
+    url: OptionalText = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="SQLite file or PostgreSQL database (postgresql+psycopg://…); default: journal.db in state.dir",
+    )
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
-        if self.url is not None and not re.fullmatch("sqlite:///.+", self.url):
-            raise ValueError("journal.url must look like sqlite:////absolute/path/journal.db")
+        if self.url is not None and not re.fullmatch(r"(sqlite:///|postgres(ql(\+psycopg)?)?://).+", self.url):
+            raise ValueError(
+                "journal.url must look like sqlite:////absolute/path/journal.db or "
+                "postgresql+psycopg://USER@HOST/DATABASE"
+            )
         return self
 
 

@@ -5,7 +5,7 @@ Each method carries out one command of the heart and returns the fact it made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import numpy as np
 
@@ -40,6 +40,24 @@ def claims_of(source: Source, span: Span, key_columns: Sequence[str], salt: byte
         return np.empty(0, dtype=np.uint64)
     indexes = tuple(source.columns.index(name) for name in key_columns)
     return keys.claims(read_span(source, span), source.format.delimiter, indexes, salt)
+
+
+class Guarded:
+    """The content of an upload that ends only if this process is known to drive the subscription.
+
+    The last piece is withheld until it ends.  A process that was stopped or cut off may have lost it meanwhile; what it began to send then comes to nothing.
+    """
+
+    def __init__(self, content: SpanContent, confirm: Callable[[], Awaitable[None]]) -> None:
+        self._content = content
+        self._confirm = confirm
+        self.size = content.size
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the content; raises `JournalError` before its end if the lease is not good, or nobody can tell."""
+        async for piece in self._content.stream():
+            yield piece
+        await self._confirm()
 
 
 class Uploads:
@@ -90,7 +108,7 @@ class Uploads:
         if command.waited_for is not None:
             waits = (WaitCounted(job_id=driven.job.id, cause=command.waited_for, ms=command.waited_ms),)
         chunk = await self._desk.update(driven, chunk, intent, *waits)
-        content = SpanContent(source, chunk.span)
+        content = Guarded(SpanContent(source, chunk.span), self._desk.confirm)
         started_ms = self._desk.clock.now_ms()
         filename = f"{driven.job.id}-row-{chunk.span.first_row}.{source.format}"
         try:

@@ -34,7 +34,10 @@ class Common(Output):
         typer.Option(help="Settings file; else $ORCHESTRATOR_CONFIG, else ./orchestrator.toml.", metavar="FILE"),
     ] = None
     journal: Annotated[
-        str | None, typer.Option(help="Journal, for example sqlite:////var/lib/j.db.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="Journal, for example sqlite:////var/lib/j.db or postgresql+psycopg://db/jobs.", metavar="URL"
+        ),
     ] = None
     subscription: Annotated[
         str | None, typer.Option(help="Which subscription of the settings file.", metavar="NAME")

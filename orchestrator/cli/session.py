@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import sys
@@ -24,6 +25,7 @@ from orchestrator.errors import (
     DailyQuotaExhausted,
     InvalidRequest,
     JournalError,
+    JournalUnreachable,
     JournalVersionUnknown,
     MarketoError,
     NotDelivered,
@@ -35,12 +37,20 @@ from orchestrator.following import JobHandle
 from orchestrator.marketo.transport import PERMANENT_FAULTS
 from orchestrator.model import ExitCode
 
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])password=[^&]*")  # of a journal's URL
+
 
 def read_settings(common: Common) -> Settings:
     """Read the settings that a command was given, and set logging up as they say."""
     flags = [("--journal", "journal.url", common.journal)] if common.journal else []
     settings = load(common.config, common.set, os.environ, flags=flags)
     configure_logging(common, settings)
+    if any(_PASSWORD.search(text) for text in (common.journal or "", *common.set)):
+        Console(common).say(
+            "The journal's password stands in the command line, where everybody on this machine can read it: put it "
+            "into ~/.pgpass, $PGPASSWORD or $ORCHESTRATOR_JOURNAL__URL instead.",
+            "warn",
+        )
     return settings
 
 
@@ -110,9 +120,10 @@ async def find_job(orchestrator: Orchestrator, job_id: str) -> JobHandle:
 
 def same_flags(common: Common) -> str:
     """Return the flags that a next command needs to find the same journal and subscription; empty or with a space."""
-    flags = [("--config", common.config), ("--journal", common.journal), ("--subscription", common.subscription)]
+    journal = None if common.journal is None else _PASSWORD.sub(r"\1", common.journal)
+    flags = [("--config", common.config), ("--journal", journal), ("--subscription", common.subscription)]
     given = [text for flag, value in flags if value is not None for text in (flag, str(value))]
-    given += [text for value in common.set for text in ("--set", value)]
+    given += [text for value in common.set for text in ("--set", _PASSWORD.sub(r"\1", value))]
     return f" {shlex.join(given)}" if given else ""
 
 
@@ -131,7 +142,7 @@ def exit_code_of(error: BaseException) -> ExitCode:
             return ExitCode.THRESHOLD
         case NotDelivered() if error.code in PERMANENT_FAULTS:
             return ExitCode.USAGE
-        case MarketoError() | SubscriptionBusy():
+        case MarketoError() | SubscriptionBusy() | JournalUnreachable():
             return ExitCode.INTERRUPTED
     return ExitCode.INTERNAL
 

@@ -15,19 +15,22 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
-from orchestrator.journal import reading, writing
+from orchestrator.journal import fencing, reading, writing
 from orchestrator.journal.changes import Change
+from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Counters, Lease, Owner, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
+CONFIRMED_MS: Final = 10_000  # an answer older than this says nothing about now; leases are good for 20 seconds
 EVENTS_MAX: Final = 1_000  # events of one reading: a few hundred kilobytes in memory
 
 _P = ParamSpec("_P")
@@ -42,6 +45,7 @@ class Journal:
         self._now_ms = now_ms
         self._token_bytes = token_bytes
         self._closed = False
+        self._renewals: dict[Lease, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
 
     @classmethod
@@ -49,16 +53,21 @@ class Journal:
     async def open(
         cls, url: str, *, now_ms: Callable[[], int], token_bytes: Callable[[int], bytes] = secrets.token_bytes
     ) -> AsyncIterator[Self]:
-        """Open the journal at `sqlite:///PATH`, making the file or bringing it up to this version if need be.
+        """Open the journal at `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.
 
-        Raises `JournalCorrupt` for a damaged file, `JournalVersionUnknown` for one of a newer version, and
-        `JournalError` for one that cannot be used, on a network file system for example.
+        Its tables are made, or brought up to this version, if need be.
+        Raises `JournalCorrupt` for a damaged one, `JournalVersionUnknown` for one of a newer version,
+        `JournalUnreachable` if the server of the database does not answer, and `JournalError` for one that cannot
+        be used, on a network file system for example.
         """
-        journal = cls(Store(url), now_ms=now_ms, token_bytes=token_bytes)
+        journal = cls(_store_at(url), now_ms=now_ms, token_bytes=token_bytes)
         try:
             await journal._run(partial(journal._store.open, now_ms()))
             yield journal
         finally:
+            journal._store.hurry()
+            for renewal in journal._renewals.values():
+                renewal.cancel()
             try:
                 await journal._run(journal._store.close)
             finally:
@@ -100,7 +109,7 @@ class Journal:
         return await self._read(reading.job_progress, job_id)
 
     async def check(self) -> None:
-        """Read the whole file; raises `JournalCorrupt` if it is damaged."""
+        """Read the whole file if it is one; raises `JournalCorrupt` if it is damaged."""
         await self._run(self._store.check)
 
     async def owner(self, host: str) -> Owner | None:
@@ -115,7 +124,7 @@ class Journal:
 
     async def salt(self, host: str) -> bytes:
         """Return the 16 bytes that a subscription's fingerprints are salted with, made once and kept."""
-        return await self._write(writing.salt, host, partial(self._token_bytes, SALT_BYTES))
+        return await self._write(fencing.salt, host, partial(self._token_bytes, SALT_BYTES))
 
     async def write(self, lease: Lease, changes: Sequence[Change]) -> None:
         """Write changes in one transaction: when this returns, all of them are on the disk.
@@ -134,16 +143,17 @@ class Journal:
 
     # --- who drives a subscription -------------------------------------------------------------------
 
-    async def take_over(self, host: str) -> Lease:
+    async def take_over(self, host: str, *, force: bool = False) -> Lease:
         """Become the one process that writes for a subscription; leases given out before are worthless.
 
+        With ``force``, even if a live process drives it, which writes nothing more from then on.
         Raises `SubscriptionBusy` if a live process drives it, and `JournalCorrupt` if the file is damaged.
         """
         taken: list[Lease] = []
         now_ms = self._now_ms()
 
         def take() -> None:
-            taken.append(self._store.take_over(host, now_ms))
+            taken.append(self._store.take_over(host, now_ms, force=force))
 
         def give_back() -> None:
             for lease in taken:
@@ -155,10 +165,38 @@ class Journal:
             with suppress(JournalError):  # closed by now, and everything given back with it
                 await self._run(give_back)  # the caller does not learn of its lease, so it could not
             raise
+        if self._store.renewal_s is not None:
+            renewal = self._renew(taken[0], self._store.renewal_s)
+            self._renewals[taken[0]] = asyncio.create_task(renewal, name=f"lease of {host}")
         return taken[0]
+
+    async def _renew(self, lease: Lease, every_s: float) -> None:
+        """Keep a lease from growing stale, until it is released or good no longer."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.confirm(lease)
+            except Fenced:
+                return  # the next write says so to whoever holds it
+            except JournalError:
+                continue  # the next try may reach the database again
+
+    async def confirm(self, lease: Lease) -> None:
+        """Make sure that a lease is good at this moment, and will be for some seconds if nobody takes it by force.
+
+        Raises `Fenced` if another process has taken the subscription over.
+        """
+        while True:
+            asked_ms = self._now_ms()
+            await self._run(partial(self._store.confirm, lease))
+            if self._now_ms() - asked_ms < CONFIRMED_MS:
+                return  # else this process was stopped on the way, and another one may have taken over meanwhile
 
     async def release(self, lease: Lease) -> None:
         """Let others drive the subscription; nothing if it was released before."""
+        renewal = self._renewals.pop(lease, None)
+        if renewal is not None:
+            renewal.cancel()
         await self._run(partial(self._store.release, lease))
 
     # --- the thread ----------------------------------------------------------------------------------
@@ -180,6 +218,18 @@ class Journal:
         doing = asyncio.get_running_loop().run_in_executor(self._executor, call)
         doing.add_done_callback(_look_at_error)
         return await asyncio.shield(doing)
+
+
+def _store_at(url: str) -> Store:
+    """Return the store of a journal's URL, not yet open."""
+    place = locate(url)
+    if isinstance(place, Path):
+        from orchestrator.journal.sqlite import SqliteStore
+
+        return SqliteStore(place)
+    from orchestrator.journal.postgres import PostgresStore
+
+    return PostgresStore(place)
 
 
 def _look_at_error(done: asyncio.Future[Any]) -> None:

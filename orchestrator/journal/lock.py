@@ -27,12 +27,13 @@ _SLUG_CHARACTERS_MAX: Final = 100  # file names end at 255 bytes, and the journa
 _DIGEST_CHARACTERS: Final = 8  # tells apart hosts whose slugs are alike
 
 
-def lock_path(journal: Path, host: str) -> Path:
+def lock_path(journal: Path, host: str, generation: int = 0) -> Path:
     """Return the path of a subscription's lock: the journal's, with the host made fit for a file name."""
     slug = re.sub(r"[^a-z0-9.-]", "_", host)[:_SLUG_CHARACTERS_MAX]
     if slug != host:
         slug += "-" + hashlib.sha256(host.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    return journal.with_name(f"{journal.name}.{slug}.lock")
+    later = f".{generation}" if generation else ""
+    return journal.with_name(f"{journal.name}.{slug}{later}.lock")
 
 
 class Lock:

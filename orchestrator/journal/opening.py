@@ -1,4 +1,4 @@
-"""From a URL to an open SQLite database that is private, local, undamaged and of this version.
+"""From a path to an open SQLite database that is private, local, undamaged and of this version.
 
 A new file is created from `schema.metadata` and stamped; only a file of an older version makes anyone import
 Alembic.  Two processes may open the same new file at the same time: whoever has to change anything does so
@@ -15,15 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
 
 from orchestrator.errors import JournalError
-from orchestrator.journal import lock
+from orchestrator.journal import lock, tables
 from orchestrator.journal.faults import corrupt
 from orchestrator.journal.mounts import network_file_system
-from orchestrator.journal.schema import REVISION, metadata, versions
+from orchestrator.journal.schema import REVISION, versions
 
 BUSY_TIMEOUT_MS: Final = 10_000  # other writers hold the file for milliseconds; one that is stopped may not hang us
 _SETUP_TRIES: Final = 250  # each lasts 40 ms: a migration has 10 s before others give up
@@ -36,19 +35,6 @@ _ON_CONNECT: Final = (
     "PRAGMA fullfsync = ON",  # macOS: past the disk's own cache, too
     "PRAGMA checkpoint_fullfsync = ON",
 )
-
-
-def path_of(url: str) -> Path:
-    """Return the file of a journal URL; raises `JournalError` for anything but `sqlite:///PATH`."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise JournalError("the journal's URL cannot be read; write it as sqlite:///PATH") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise JournalError(f"no journal on {parsed.get_backend_name()}: write its URL as sqlite:///PATH")
-    if not parsed.database or parsed.database == ":memory:" or parsed.query:
-        raise JournalError("the journal must survive a crash, so it needs a file: write its URL as sqlite:///PATH")
-    return Path(parsed.database).absolute()
 
 
 def open_engine(path: Path, *, now_ms: int) -> Engine:
@@ -134,7 +120,7 @@ def _network_file_system(path: Path) -> str | None:
 def _is_ready(engine: Engine) -> bool:
     """Tell whether nothing has to be done before the journal can be used."""
     with engine.begin() as connection:
-        return _mode(connection) == "wal" and _revision(connection) == REVISION
+        return _mode(connection) == "wal" and tables.revision(connection) == REVISION
 
 
 def _set_up(path: Path, engine: Engine, *, now_ms: int) -> None:
@@ -179,20 +165,13 @@ def _switch_mode(path: Path, engine: Engine) -> None:
 
 def _make_tables(path: Path, engine: Engine) -> None:
     with writer(engine).begin() as connection:
-        revision = _revision(connection)
+        revision = tables.revision(connection)
         if revision is None:
-            create(connection)
+            tables.create(connection)
         elif not revision:
             raise corrupt(path, "it does not say which version wrote it")
     if revision not in (None, REVISION):
         _migrate(path, engine)
-
-
-def create(connection: Connection) -> None:
-    """Create all tables in an empty database, and stamp it."""
-    metadata.create_all(connection)
-    versions.create(connection)
-    connection.execute(insert(versions), {"version_num": REVISION})
 
 
 def _migrate(path: Path, engine: Engine) -> None:
@@ -227,13 +206,6 @@ def _outside_transactions(engine: Engine, pragma: str) -> Any:
 
 def _mode(connection: Connection) -> str:
     return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
-
-
-def _revision(connection: Connection) -> str | None:
-    """Return the revision of the tables; None in an empty file, empty if there are tables but no revision."""
-    if not inspect(connection).has_table(versions.name):
-        return None
-    return connection.execute(select(versions.c.version_num)).scalar() or ""
 
 
 def check(path: Path, connection: Connection) -> None:

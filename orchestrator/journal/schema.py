@@ -67,6 +67,18 @@ subscriptions = Table(
     Column("host", String, primary_key=True),
     Column("epoch", BigInteger, nullable=False),
     Column("salt", LargeBinary),
+    Column("generation", BigInteger),  # of its lock file beside a journal on SQLite; empty is the first
+)
+
+# Which process drives a subscription, where no lock of the kernel can tell: on PostgreSQL.
+leases = Table(
+    "leases",
+    metadata,
+    Column("host", ForeignKey("subscriptions.host"), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("process", Json, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("renewed_ms", BigInteger, nullable=False),  # by the database's clock
 )
 
 jobs = Table(

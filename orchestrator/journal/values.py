@@ -22,6 +22,7 @@ class Owner:
 
     pid: int  # 0 in the instant in which a new owner has not yet written its number
     since_ms: int
+    machine: str | None = None  # the name of another machine, or container; None: this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,7 @@
 """The journal's changes in SQL; each function works within the writing transaction of its connection.
 
-Fencing.  Every subscription has an epoch.  Taking it over adds one; a lease carries the epoch it was given; a
-write first compares the two within its own transaction, in which nobody else can write.  So of all processes
-that ever owned a subscription only the last one can change its chunks, however long another one was stopped,
-swapped out or cut off, and whatever the lock said meanwhile.  A change reaches only jobs of its lease's
-subscription, so the fence cannot be walked around through the job of another host.
+A write with a lease is fenced: see `fencing`.  It reaches only jobs of its lease's subscription, so the fence cannot be
+walked around through the job of another host.
 
 Without a lease a process may write about a job as a whole, for it is the one that waits for the job while
 another drives the subscription.  What was sent, and what became of it, stands in the chunks: never unfenced.
@@ -14,14 +11,14 @@ Changes are written in the order given; one that fails takes all others of its t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
 
 from orchestrator import events as told
-from orchestrator.errors import Fenced, JournalError
+from orchestrator.errors import JournalError
 from orchestrator.journal import reading
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import (
@@ -39,7 +36,8 @@ from orchestrator.journal.changes import (
     UnsentCancelled,
     WaitCounted,
 )
-from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
+from orchestrator.journal.fencing import alone, check_epoch
+from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
 from orchestrator.journal.values import Lease
 from orchestrator.model import Chunk, ChunkId, Job, JobId, JobState, Phase, Source, Span
 
@@ -55,31 +53,7 @@ class _Writing:
     now_ms: int
 
 
-# --- subscriptions -----------------------------------------------------------------------------------
-
-
-def raise_epoch(connection: Connection, host: str) -> Lease:
-    """Make all leases of a subscription worthless, and return the only one that is good."""
-    _know_subscription(connection, host)
-    ours = subscriptions.c.host == host
-    connection.execute(update(subscriptions).where(ours).values(epoch=subscriptions.c.epoch + 1))
-    return Lease(host=host, epoch=connection.execute(select(subscriptions.c.epoch).where(ours)).scalar_one())
-
-
-def salt(connection: Connection, host: str, make: Callable[[], bytes]) -> bytes:
-    """Return the salt of a subscription's fingerprints, made at the first call."""
-    _know_subscription(connection, host)
-    ours = subscriptions.c.host == host
-    known: bytes | None = connection.execute(select(subscriptions.c.salt).where(ours)).scalar_one()
-    if known is not None:
-        return known
-    made = make()
-    connection.execute(update(subscriptions).where(ours).values(salt=made))
-    return made
-
-
-def _know_subscription(connection: Connection, host: str) -> None:
-    _insert_once(connection, subscriptions, {"host": host, "epoch": 0}, key=("host",))
+# --- rows ---------------------------------------------------------------------------------------------
 
 
 def _insert_once(connection: Connection, table: Table, row: Mapping[str, Any], *, key: Sequence[str]) -> bool:
@@ -99,6 +73,7 @@ def _same(table: Table, row: Mapping[str, Any], key: Sequence[str]) -> ColumnEle
 
 def add_job(connection: Connection, job: Job, now_ms: int) -> None:
     """Write a new job with its event; nothing if it is there already."""
+    alone(connection, f"job {job.id}")
     if _insert_once(connection, jobs, codec.pack_job(job), key=("id",)):
         _tell(connection, told.JobAccepted(job_id=job.id, ts_ms=now_ms))
         return
@@ -121,6 +96,7 @@ def write_unfenced(
     Raises `JournalError` if a change is none of those, or speaks of something that is not there.
     """
     writing = _Writing(connection=connection, host=None, now_ms=now_ms)
+    alone(connection, *_names(changes))
     for change in changes:
         if not isinstance(change, _UNFENCED):
             raise JournalError(f"{type(change).__name__} needs a lease; nothing was written")
@@ -138,15 +114,25 @@ def write(connection: Connection, lease: Lease, changes: Sequence[Change], now_m
     Raises `Fenced` if the lease is not the newest of its subscription, and `JournalError` if a change speaks of
     something that is not there or contradicts what is.
     """
-    epoch = connection.execute(select(subscriptions.c.epoch).where(subscriptions.c.host == lease.host)).scalar()
-    if epoch != lease.epoch:
-        raise Fenced(
-            f"another process has taken {lease.host} over (epoch {epoch}, ours was {lease.epoch}); "
-            "this one stops and writes nothing more; `orchestrator status` shows what goes on there"
-        )
+    alone(connection, *_names(changes))
+    check_epoch(connection, lease)
     writing = _Writing(connection=connection, host=lease.host, now_ms=now_ms)
     for change in changes:
         _apply(writing, change)
+
+
+def _names(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield the names of what the transaction of these changes must be alone with: jobs, and counters of calls."""
+    for change in changes:
+        match change:
+            case Told():
+                yield f"job {change.event.job_id}"
+            case CallsCounted():
+                yield f"calls {change.host}"
+            case ChunkChanged() | ChunkParted():
+                pass  # of the lease's subscription: nobody else changes them
+            case _:
+                yield f"job {change.job_id}"
 
 
 def _apply(writing: _Writing, change: Change) -> None:

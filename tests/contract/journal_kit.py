@@ -25,8 +25,12 @@ from orchestrator.model import (
     Source,
     Span,
 )
+from tests.postgres import new_schema
 
-BACKENDS: dict[str, Callable[[Path], str]] = {"sqlite": lambda place: f"sqlite:///{place}/state/journal.db"}
+BACKENDS: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda place: f"sqlite:///{place}/state/journal.db",
+    "postgresql": lambda place: new_schema(),
+}
 HOST = "123-abc-456.mktorest.com"
 NOW_MS = 1_700_000_000_000
 ROWS = 10  # of each span

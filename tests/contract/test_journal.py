@@ -432,7 +432,7 @@ async def test_the_same_event_of_the_same_instant_is_one_event(url):
 
 def _all_events() -> list[told.Event]:
     kinds = [kind for kind in vars(told).values() if isinstance(kind, type) and issubclass(kind, told.Event)]
-    values = {"int": 2**40, "str": "é \ud800 \x00", "int | None": None}
+    values = {"int": 2**40, "str": "é \ud800 \x00", "int | None": None, "str | None": None}
     return [
         kind(
             job_id=JobId("j-1"),

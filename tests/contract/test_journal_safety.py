@@ -349,7 +349,8 @@ def test_what_was_acknowledged_survives_a_kill_whole(url):
         assert asyncio.run(_epoch(url)) == 2 * (crash + 1)
 
 
-def test_a_disk_that_takes_no_more_is_an_error_and_nothing_is_torn(url):
+def test_a_disk_that_takes_no_more_is_an_error_and_nothing_is_torn(tmp_path):
+    url = BACKENDS["sqlite"](tmp_path)  # the disk of a server is its own
     process = _writer(url, "500000")
     output, errors = process.communicate()
     assert process.returncode == 1

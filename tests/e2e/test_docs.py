@@ -76,6 +76,10 @@ NOT_RUN: Mapping[str, str] = {
     "make bench": "takes minutes",
     "python3 -m venv .venv && .venv/bin/pip install .": "installs",
     'export PATH="$PWD/.venv/bin:$PATH"': "the tests run what is installed already",
+    "pip install 'marketo-bulk-orchestrator[postgres]'": "installs",
+    "export ORCHESTRATOR_JOURNAL__URL=postgresql+psycopg://importer@db.example.com/imports": (
+        "there is no such server; what is different with one is tested in test_journal_lost"
+    ),
     "orchestrator init": "asks on a terminal; tested where terminals are",
     "orchestrator emulator --speed 60": _EMULATOR,
     "orchestrator emulator --file config/emulator.example.json --speed 60": _EMULATOR,

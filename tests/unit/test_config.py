@@ -127,8 +127,11 @@ def test_a_wrong_value_is_named_with_its_flag():
     assert refusal(None, ["log.level=loud"], {}) == (
         "--set log.level: log.level is 'loud', but must be 'debug' or 'info' or 'warning' or 'error'"
     )
-    message = refusal(None, (), {}, flags=[("--journal", "journal.url", "postgres://x")])
-    assert message == "--journal: journal: journal.url must look like sqlite:////absolute/path/journal.db"
+    message = refusal(None, (), {}, flags=[("--journal", "journal.url", "mysql://x")])
+    assert message == (
+        "--journal: journal: journal.url must look like sqlite:////absolute/path/journal.db or "
+        "postgresql+psycopg://USER@HOST/DATABASE"
+    )
 
 
 def test_the_winning_origin_is_named():

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from orchestrator.errors import JournalVersionUnknown
+from orchestrator.journal.location import Database
 
 
 def configuration() -> Config:
@@ -20,7 +21,7 @@ def configuration() -> Config:
     return config
 
 
-def upgrade(path: Path, connection: Connection) -> None:
+def upgrade(place: Path | Database, connection: Connection) -> None:
     """Bring the tables behind a connection up to the newest revision, within the transaction it is in.
 
     Raises `JournalVersionUnknown` for a revision that is none of ours, and so one of a newer version.
@@ -31,8 +32,8 @@ def upgrade(path: Path, connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise JournalVersionUnknown(
-            f"the journal {path} was written by a newer version of this program ({error}): "
-            "use that version, or give another file with --journal sqlite:///PATH"
+            f"the journal {place} was written by a newer version of this program ({error}): "
+            "use that version, or give another journal with --journal URL"
         ) from error
 
 

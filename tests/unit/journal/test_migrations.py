@@ -7,15 +7,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic import command
 from sqlalchemy import Connection, create_engine, inspect, select
 
-from orchestrator.journal import opening, reading
+from orchestrator.journal import reading, tables
 from orchestrator.journal.migrations.upgrade import configuration, head, upgrade
 from orchestrator.journal.schema import REVISION, versions
-from tests.contract.journal_kit import make_job
+from tests.contract.journal_kit import BACKENDS, make_job
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=BACKENDS)
+def engines(request, tmp_path):
+    """Two empty databases."""
+    made = []
+    for name in "ab":
+        (tmp_path / name / "state").mkdir(parents=True)
+        made.append(create_engine(BACKENDS[request.param](tmp_path / name)))
+    yield made
+    for engine in made:
+        engine.dispose()
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -39,22 +52,19 @@ def shape(connection: Connection) -> dict[str, Any]:
     }
 
 
-def test_migrated_is_created(tmp_path):
+def test_migrated_is_created(engines, tmp_path):
     shapes = []
-    for name, make in (("created", opening.create), ("migrated", lambda open_: upgrade(tmp_path, open_))):
-        engine = create_engine(f"sqlite:///{tmp_path}/{name}.db")
+    for engine, make in zip(engines, (tables.create, lambda opened: upgrade(tmp_path, opened)), strict=True):
         with engine.begin() as connection:
             make(connection)
             shapes.append(shape(connection))
             assert connection.execute(select(versions.c.version_num)).scalar_one() == REVISION
-        engine.dispose()
     assert shapes[1] == shapes[0]
     assert len(shapes[0]) > 8
 
 
-def test_what_the_first_version_wrote_is_kept(tmp_path):
-    engine = create_engine(f"sqlite:///{tmp_path}/journal.db")
-    with engine.begin() as connection:
+def test_what_the_first_version_wrote_is_kept(engines, tmp_path):
+    with engines[0].begin() as connection:
         config = configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
@@ -65,7 +75,6 @@ def test_what_the_first_version_wrote_is_kept(tmp_path):
         )
         upgrade(tmp_path, connection)
         assert reading.job(connection, "j-1") == make_job()
-    engine.dispose()
 
 
 def test_the_stamp_is_the_newest_migration():

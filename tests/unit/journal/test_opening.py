@@ -15,7 +15,7 @@ import pytest
 from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalVersionUnknown
 from orchestrator.journal import lock, opening
 from orchestrator.journal.changes import ChunkChanged
-from orchestrator.journal.store import Store
+from orchestrator.journal.sqlite import SqliteStore
 from orchestrator.model import JobId
 from tests.contract.journal_kit import HOST, in_loop, make_job, opened, planned
 
@@ -81,7 +81,7 @@ async def test_a_file_that_others_could_read_is_made_private(path):
 
 @in_loop
 async def test_a_commit_is_on_the_disk_and_waits_for_others(path):
-    store = Store(url_of(path))
+    store = SqliteStore(path)
     store.open(0)
 
     def pragma(name: str) -> object:
@@ -150,7 +150,8 @@ async def test_a_lock_file_removed_by_hand_leaves_the_epoch(path):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql+psycopg://user:secret@host/db", "no journal on postgresql"),
+        ("mysql://user:secret@host/db", "no journal on mysql"),
+        ("postgresql+asyncpg://user:secret@host/db", r"no journal on postgresql\+asyncpg"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
         ("sqlite:////x/journal.db?mode=ro", "needs a file"),

@@ -1,4 +1,4 @@
-"""Where a job lies, what was asked of it while it ran, and which file each of its sources is sent from."""
+"""Where a job lies, what was asked of it while it ran, what it is sent from, and who drives a subscription."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns that may be empty; a row that is there already has none of them."""
+    """Add columns that may be empty, as they are in every row that is there already, and a table."""
     op.add_column("jobs", sa.Column("home", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("key", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("wish", sa.String(), nullable=True))
@@ -20,3 +20,14 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("wish_ms", sa.BigInteger(), nullable=True))
     op.add_column("chunks", sa.Column("resent", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("content", sa.Text(), nullable=True))
+    op.add_column("subscriptions", sa.Column("generation", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "leases",
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("process", sa.Text(), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.Column("renewed_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["host"], ["subscriptions.host"]),
+        sa.PrimaryKeyConstraint("host"),
+    )

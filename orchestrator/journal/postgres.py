@@ -1,0 +1,167 @@
+"""The journal on PostgreSQL: many writers at a time, and a lease for each subscription that is driven.
+
+A lease is a row with the database's time of its last renewal.  It is good for 20 seconds from there, and is
+renewed every 5; at once it is worthless if this machine knows that its process is dead.  The lease gives liveness,
+the epoch safety: see `writing`.
+
+A connection that is lost is made anew, with patience where that is safe: before a transaction has begun, and for
+one that only reads.  When a transaction that writes breaks, nobody here knows whether it was committed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import BigInteger, Connection, Engine, cast, delete, extract, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from orchestrator.errors import Fenced, JournalError
+from orchestrator.journal import database, fencing
+from orchestrator.journal.location import Database
+from orchestrator.journal.machine import Process, is_dead, this_process
+from orchestrator.journal.pgfaults import explained, is_lost
+from orchestrator.journal.schema import leases
+from orchestrator.journal.store import Store, busy
+from orchestrator.journal.values import Lease, Owner
+
+RENEWED_EVERY_S: Final = 5.0
+STALE_MS: Final = 20_000
+_PAUSES_S: Final = (0.1, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0)  # half a minute: a server restarts in it
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_NOW_MS: Final = cast(extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
+
+
+class PostgresStore(Store):
+    """An open database."""
+
+    renewal_s: ClassVar[float | None] = RENEWED_EVERY_S
+
+    def __init__(self, place: Database) -> None:
+        self._place = place
+        self._engine: Engine | None = None
+        self._held: dict[str, Lease] = {}
+        self._process = this_process()
+        self._hurried = threading.Event()
+
+    def open(self, now_ms: int) -> None:
+        """Connect; the tables are made or brought up if need be."""
+        with explained(self._place):
+            self._engine = database.open_engine(self._place)
+
+    def close(self) -> None:
+        """Give back all leases and disconnect; leases that cannot be given back grow stale."""
+        try:
+            for lease in list(self._held.values()):
+                self.release(lease)
+        finally:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def hurry(self) -> None:
+        """Lose patience with a server that cannot be reached."""
+        self._hurried.set()
+
+    def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function within a transaction in which nothing changes, again if the connection is lost."""
+
+        def once() -> _T:
+            with database.reader(self._opened).connect() as connection, connection.begin():
+                return function(connection, *args, **kwargs)
+
+        with explained(self._place):
+            return self._patiently(once)
+
+    def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function within a transaction; after an error nobody knows whether it was committed."""
+        with self._connected() as connection, connection.begin():
+            return function(connection, *args, **kwargs)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with explained(self._place), self._patiently(self._opened.connect) as connection:
+            yield connection
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        for pause_s in _PAUSES_S:
+            try:
+                return call()
+            except DBAPIError as error:
+                if not is_lost(error) or self._hurried.wait(pause_s):
+                    raise
+        return call()
+
+    @property
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise JournalError(f"the journal {self._place} is closed")
+        return self._engine
+
+    def check(self) -> None:
+        """Do nothing: the server checks what it reads."""
+
+    # --- who drives a subscription -------------------------------------------------------------------
+
+    def take_over(self, host: str, now_ms: int, *, force: bool) -> Lease:
+        """Raise the epoch and write the lease, in one transaction that no write for the subscription runs beside."""
+
+        def take(connection: Connection) -> Lease | Owner:
+            lease = fencing.raise_epoch(connection, host, 0)
+            assert lease is not None  # there are no generations here
+            owner = self._live(connection, host)
+            if owner is not None and not force:
+                return owner
+            connection.execute(delete(leases).where(leases.c.host == host))
+            row = {"host": host, "epoch": lease.epoch, "process": asdict(self._process), "since_ms": now_ms}
+            connection.execute(insert(leases).values(**row, renewed_ms=_NOW_MS))
+            return lease
+
+        with self._connected() as connection, connection.begin() as transaction:
+            taken = take(connection)
+            if isinstance(taken, Owner):
+                transaction.rollback()
+        if isinstance(taken, Owner):
+            raise busy(host, taken, pid=self._process.pid)
+        self._held[host] = taken
+        return taken
+
+    def confirm(self, lease: Lease) -> None:
+        """Renew the lease by the database's clock."""
+
+        def renew(connection: Connection) -> None:
+            fencing.check_epoch(connection, lease)
+            ours = (leases.c.host == lease.host, leases.c.epoch == lease.epoch)
+            if connection.execute(update(leases).where(*ours).values(renewed_ms=_NOW_MS)).rowcount != 1:
+                raise Fenced(f"the lease of {lease.host} was given back; this process stops and writes nothing more")
+
+        self.write(renew)
+
+    def release(self, lease: Lease) -> None:
+        """Remove the lease's row."""
+        if self._held.get(lease.host) != lease:
+            return
+        del self._held[lease.host]
+        ours = (leases.c.host == lease.host, leases.c.epoch == lease.epoch)
+        self.write(lambda connection: connection.execute(delete(leases).where(*ours)))
+
+    def owner(self, host: str) -> Owner | None:
+        """Return the live process that drives a subscription."""
+        return self.read(self._live, host)
+
+    def _live(self, connection: Connection, host: str) -> Owner | None:
+        query = select(leases.c.process, leases.c.since_ms, (_NOW_MS - leases.c.renewed_ms).label("age_ms"))
+        row: Any = connection.execute(query.where(leases.c.host == host)).first()
+        if row is None or row.age_ms > STALE_MS:
+            return None
+        process = Process(**row.process)
+        if is_dead(process):
+            return None
+        machine = None if process.boot == self._process.boot else process.host
+        return Owner(pid=process.pid, since_ms=row.since_ms, machine=machine)

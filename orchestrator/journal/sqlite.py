@@ -1,0 +1,124 @@
+"""The journal on SQLite: one writer at a time, and a lock of the kernel for each subscription that is driven here.
+
+A lock is the kernel's word on who is alive.  Taking over from a live process, one that was stopped for example,
+goes past it: the subscription gets another lock file, of the next generation, and whoever asks later looks there.
+The generation stands in the journal and changes only together with the epoch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from orchestrator.errors import JournalError
+from orchestrator.journal import fencing, lock, opening
+from orchestrator.journal.faults import explained
+from orchestrator.journal.store import Store, busy
+from orchestrator.journal.values import Lease, Owner
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A subscription's lock and the epoch it was taken with."""
+
+    lock: lock.Lock
+    epoch: int
+
+
+class SqliteStore(Store):
+    """An open file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine: Engine | None = None
+        self._held: dict[str, _Held] = {}
+
+    def open(self, now_ms: int) -> None:
+        """Open the file, made or brought up if need be."""
+        with explained(self._path):
+            self._engine = opening.open_engine(self._path, now_ms=now_ms)
+
+    def close(self) -> None:
+        """Give back all locks and close the file."""
+        with explained(self._path):
+            while self._held:
+                self._held.popitem()[1].lock.release()
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function within a transaction in which nothing changes."""
+        with explained(self._path), self._opened.begin() as connection:
+            return function(connection, *args, **kwargs)
+
+    def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function within a transaction that nobody else writes beside."""
+        with explained(self._path), opening.writer(self._opened).begin() as connection:
+            return function(connection, *args, **kwargs)
+
+    @property
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise JournalError(f"the journal {self._path} is closed")
+        return self._engine
+
+    def check(self) -> None:
+        """Look the whole file over."""
+        self.read(lambda connection: opening.check(self._path, connection))
+
+    # --- who drives a subscription -------------------------------------------------------------------
+
+    def take_over(self, host: str, now_ms: int, *, force: bool) -> Lease:
+        """Take a subscription's lock, or with ``force`` the next one; look the file over, and raise the epoch."""
+        generation = self.read(fencing.generation, host)
+        taken = self._lock(host, generation, now_ms)
+        if taken is None and force:
+            generation += 1
+            taken = self._lock(host, generation, now_ms)
+        if taken is None:
+            raise busy(host, self.owner(host) or Owner(pid=0, since_ms=0), pid=os.getpid())
+        try:
+            self.check()
+            lease = self.write(fencing.raise_epoch, host, generation)
+        except BaseException:
+            taken.release()
+            raise
+        if lease is None:  # another process was quicker to go past the same lock
+            taken.release()
+            raise busy(host, self.owner(host), pid=os.getpid())
+        before = self._held.get(host)
+        self._held[host] = _Held(taken, lease.epoch)
+        if before is not None:  # taken from this very process
+            before.lock.release()
+        return lease
+
+    def _lock(self, host: str, generation: int, now_ms: int) -> lock.Lock | None:
+        with explained(self._path):
+            return lock.take(lock.lock_path(self._path, host, generation), now_ms=now_ms)
+
+    def confirm(self, lease: Lease) -> None:
+        """Compare the epochs; a lock of the kernel needs no renewal."""
+        self.read(fencing.check_epoch, lease)
+
+    def release(self, lease: Lease) -> None:
+        """Give a subscription's lock back."""
+        held = self._held.get(lease.host)
+        if held is not None and held.epoch == lease.epoch:
+            del self._held[lease.host]
+            with explained(self._path):
+                held.lock.release()
+
+    def owner(self, host: str) -> Owner | None:
+        """Return the live process that drives a subscription."""
+        generation = self.read(fencing.generation, host)
+        with explained(self._path):
+            return lock.owner(lock.lock_path(self._path, host, generation))

