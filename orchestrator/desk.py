@@ -31,6 +31,7 @@ from orchestrator.journal.values import Lease
 from orchestrator.marketo import wire
 from orchestrator.marketo.day import next_try_ms, quota_day
 from orchestrator.model import (
+    BatchId,
     Chunk,
     ChunkId,
     CustomObjects,
@@ -168,6 +169,17 @@ class Desk:
         self.known = scheduler.known
         self.jobs: dict[JobId, DrivenJob] = {}
         self._lease = lease
+        self._last_batch_id: BatchId | None = None
+
+    async def last_batch_id(self) -> BatchId | None:
+        """Return the highest batch id of the subscription that is known."""
+        if self._last_batch_id is None:
+            self._last_batch_id = await self.journal.last_batch_id(self._lease.host)
+        return self._last_batch_id
+
+    def note_batch(self, batch_id: BatchId) -> None:
+        """Take note of a batch id of the subscription."""
+        self._last_batch_id = max(batch_id, self._last_batch_id or batch_id)
 
     async def write(self, *changes: Change) -> None:
         """Make changes durable, and with them the calls that were counted meanwhile."""

@@ -34,7 +34,8 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import locate
 from orchestrator.keeping import is_held
 from orchestrator.marketo import wire
-from orchestrator.marketo.client import Client, Identity
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.options import Identity
 from orchestrator.model import BatchId, JobState, Leads, ProgramMembers
 from orchestrator.wiring import client_options
 

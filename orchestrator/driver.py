@@ -30,6 +30,7 @@ from orchestrator.marketo.client import Client
 from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
+from orchestrator.probes import Probes
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
@@ -88,6 +89,7 @@ class Driver:
         self._uploads = Uploads(self._desk, client=client, offload=offload, salt=salt)
         self._batches = Batches(self._desk, client=client, offload=offload)
         self._finisher = Finisher(journal=journal, offload=offload, write=self._desk.write, now_ms=clock.now_ms)
+        self._probes = Probes(self._desk, client=client, offload=offload, host=lease.host, limits=limits)
         self._facts: list[m.Fact] = []
         self._wake = asyncio.Event()
         self._submission: anyio.CancelScope | None = None
@@ -187,6 +189,7 @@ class Driver:
     async def _carry_out(self, command: m.Command) -> None:
         actions: dict[type[m.Command], Callable[..., Awaitable[m.Fact]]] = {
             m.ComputeClaims: self._uploads.compute_claims,
+            m.SeekBatch: self._probes.seek,
             m.PollBatch: self._batches.poll,
             m.CollectBatch: self._batches.collect,
             m.SplitChunk: self._uploads.split,

@@ -83,11 +83,21 @@ class ChunkDeferred(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkDeliveryUnknown(Event):
-    """A chunk was sent and the answer is lost; it is held before it is sent again."""
+    """A chunk was sent and the answer is lost; it is held before it is sent again, if it has to be."""
 
     name = "chunk.delivery_unknown"
     chunk: int
     hold_until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkAdopted(Event):
+    """The batch of a chunk whose answer was lost was found."""
+
+    name = "chunk.adopted"
+    chunk: int
+    batch_id: int
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

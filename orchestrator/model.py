@@ -112,6 +112,7 @@ class Phase(StrEnum):
                |              `-> done (Marketo no longer knows the batch)
                |-> ready (not delivered, or refused for a time)
                `-> unknown (sent, answer lost) -> submitting
+                      `-> submitted (its batch was found)
     ready -> split (into parts, which are chunks of their own)
     ready -> refused (for good)
     ready -> cancelled
@@ -166,6 +167,7 @@ class RepeatedKeys(StrEnum):
 class OnUnknown(StrEnum):
     """What to do with a chunk that was sent and whose answer is lost."""
 
+    PROBE = "probe"  # look for its batch; if none is certain to be it, send it again
     RESUBMIT = "resubmit"  # send it again when it can no longer be at work
     HOLD = "hold"  # wait for the user to decide
 
@@ -207,7 +209,7 @@ class JobOptions:
     format: Format | None = None  # None: detect it
     encoding: str | None = None  # Python's name of it; None: detect it
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
-    on_unknown: OnUnknown = OnUnknown.RESUBMIT
+    on_unknown: OnUnknown = OnUnknown.PROBE
     check: bool = True  # compare the header with describe before anything is sent
     allow_empty: bool = False  # a source without records is no error
     rows_min: int = 0  # fewer rows in all sources together are an error
@@ -278,6 +280,8 @@ class Chunk:
     message: str = ""  # Marketo's words on the batch, or why the chunk was refused
     submitted_ms: int | None = None
     completed_ms: int | None = None
+    last_batch_id: BatchId | None = None  # the highest of the subscription that was known when it was sent
+    marketo_ms: int | None = None  # what Marketo's clock showed then
     hold_until_ms: int | None = None  # `unknown`: not sent again before this
     polls: int = 0
     accepted: int = 0
@@ -285,6 +289,7 @@ class Chunk:
     warned: int = 0  # within accepted
     unknown: int = 0  # rows whose outcome Marketo leaves unexplained
     unmatched: int = 0  # within failed: failure rows that fit no source row
+    adopted: bool = False  # its batch was found by evidence, for the answer that named it was lost
     resent: int = 0  # how often it was sent again although an earlier upload may have arrived
 
 

@@ -40,7 +40,7 @@ class ImportRequest:
     encoding: str | None = None  # of all sources, by any name that Python knows; None: detected
     name: str | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
-    on_unknown: OnUnknown = OnUnknown.RESUBMIT
+    on_unknown: OnUnknown = OnUnknown.PROBE
     labels: Mapping[str, str] = field(default_factory=dict)  # for people and programs; they stand in the summary
     check: bool = True  # compare target and headers with what Marketo says of them
     allow_empty: bool = False  # a source without records is no error

@@ -112,9 +112,11 @@ class Http(Table):
 class Unknown(Table):
     """What happens to a chunk that was sent and whose answer is lost."""
 
-    settle_seconds: Real = Field(30.0, ge=0, le=86_400, description="wait before looking for its batch; no effect yet")
+    settle_seconds: Real = Field(30.0, ge=0, le=86_400, description="wait before looking for its batch")
     hold_seconds_min: Real = Field(600.0, ge=0, le=_SECONDS_MAX, description="wait before it is sent again, at least")
-    probe_calls_max: Whole = Field(50, ge=0, le=1_000, description="API calls to look for its batch; no effect yet")
+    probe_calls_max: Whole = Field(
+        50, ge=0, le=1_000, description="API calls to look for its batch, or for those of several lost together"
+    )
 
 
 class Isolate(Table):

@@ -103,6 +103,8 @@ class Uploads:
             "phase": Phase.SUBMITTING,
             "attempts": chunk.attempts + 1,
             "submitted_ms": self._desk.clock.now_ms(),
+            "last_batch_id": await self._desk.last_batch_id(),
+            "marketo_ms": self._client.marketo_ms(),
         }
         waits: tuple[WaitCounted, ...] = ()
         if command.waited_for is not None:
@@ -124,6 +126,7 @@ class Uploads:
             return await self._not_created(driven, chunk, source, error)
         except SourceError as error:
             return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        self._desk.note_batch(created.batch_id)
         self._ms_per_byte = (self._desk.clock.now_ms() - started_ms) / content.size
         accepted: ChunkValues = {
             "phase": Phase.SUBMITTED,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from orchestrator import tables
 from orchestrator.config import Settings, Subscription
-from orchestrator.marketo.client import Options
+from orchestrator.marketo.options import Options
 from orchestrator.schedule.state import Limits
 
 
@@ -53,6 +53,8 @@ def schedule_limits(settings: Settings, limits: tables.Limits) -> Limits:
         backoff_max_ms=_ms(settings.backoff.seconds_max),
         window_ms=_ms(limits.window_seconds),
         give_up_ms=_ms(settings.backoff.give_up_seconds),
+        probe_calls_max=settings.unknown.probe_calls_max,
+        settle_ms=_ms(settings.unknown.settle_seconds),
         hold_min_ms=_ms(settings.unknown.hold_seconds_min),
         http_timeout_ms=_ms(settings.http.timeout_seconds),
         isolate_depth_max=settings.isolate.depth_max,

@@ -44,6 +44,7 @@ class OnRepeatedKey(StrEnum):
 class OnUnknownAnswer(StrEnum):
     """What ``--on-unknown`` takes."""
 
+    PROBE = "probe"
     RESUBMIT = "resubmit"
     HOLD = "hold"
 
@@ -82,10 +83,10 @@ class ImportFlags:
     on_unknown: Annotated[
         OnUnknownAnswer,
         typer.Option(
-            help="An upload whose answer is lost: resubmit sends it again when it can no longer be at work; hold "
-            "leaves it to you and ends with exit 7.",
+            help="An upload whose answer is lost: probe looks for its batch, and if none is certain to be it, does as "
+            "resubmit, which sends it again when it can no longer be at work; hold leaves it to you, exit 7.",
         ),
-    ] = OnUnknownAnswer.RESUBMIT
+    ] = OnUnknownAnswer.PROBE
     canary: Annotated[
         int | None,
         typer.Option(

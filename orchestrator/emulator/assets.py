@@ -293,6 +293,8 @@ def _object_records(engine: Engine, names: Mapping[str, str], query: Mapping[str
     for record in store:
         cells = store.values(record)
         if cells.get(field) in values:
+            about = store.about(record)
+            cells = {**cells, "createdAt": _instant(about["made_ms"]), "updatedAt": _instant(about["changed_ms"])}
             told.append({"seq": len(told), **{name: cells.get(name) or None for name in wanted}})
     return _page(told, query)
 

@@ -53,6 +53,8 @@ class ChunkValues(TypedDict, total=False):
     message: str
     submitted_ms: int | None
     completed_ms: int | None
+    last_batch_id: BatchId | None
+    marketo_ms: int | None
     hold_until_ms: int | None
     polls: int
     accepted: int
@@ -60,6 +62,7 @@ class ChunkValues(TypedDict, total=False):
     warned: int
     unknown: int
     unmatched: int
+    adopted: bool
     resent: int
 
 

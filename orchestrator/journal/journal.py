@@ -27,7 +27,7 @@ from orchestrator.journal.changes import Change
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Counters, Lease, Owner, Progress
-from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Source
+from orchestrator.model import BatchId, Chunk, Finding, Job, JobId, JobState, Source
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
 CONFIRMED_MS: Final = 10_000  # an answer older than this says nothing about now; leases are good for 20 seconds
@@ -107,6 +107,14 @@ class Journal:
     async def progress(self, job_id: JobId) -> Progress:
         """Return how far a job is, summed in the database."""
         return await self._read(reading.job_progress, job_id)
+
+    async def last_batch_id(self, host: str) -> BatchId | None:
+        """Return the highest batch id that is known of a subscription, None if there is none."""
+        return await self._read(reading.last_batch_id, host)
+
+    async def submissions(self, host: str, after: BatchId) -> tuple[Chunk, ...]:
+        """Return the chunks in doubt or being sent, and those with a batch behind ``after``, in the order of sending."""
+        return await self._read(reading.submissions, host, after)
 
     async def check(self) -> None:
         """Read the whole file if it is one; raises `JournalCorrupt` if it is damaged."""

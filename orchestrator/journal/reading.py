@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from orchestrator.errors import JournalError
 from orchestrator.events import Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
 from orchestrator.journal.values import Counters, Progress, Tally, Wait
-from orchestrator.model import BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
+from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
 
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
 
@@ -121,3 +121,22 @@ def job_progress(connection: Connection, job_id: JobId) -> Progress:
     return Progress(
         phases=phases, queued=under_way[BatchStatus.QUEUED], importing=under_way[BatchStatus.IMPORTING], **sums
     )
+
+
+def last_batch_id(connection: Connection, host: str) -> BatchId | None:
+    """Return the highest batch id that is known of a subscription."""
+    of_host = select(func.max(chunks.c.batch_id), func.max(chunks.c.last_batch_id))
+    found = connection.execute(of_host.join(jobs, jobs.c.id == chunks.c.job_id).where(jobs.c.host == host)).one()
+    return max((BatchId(number) for number in found if number is not None), default=None)
+
+
+def submissions(connection: Connection, host: str, after: BatchId) -> tuple[Chunk, ...]:
+    """Return a subscription's chunks that are in doubt or being sent, and those with a batch behind one, as sent."""
+    in_doubt = chunks.c.phase.in_((Phase.SUBMITTING, Phase.UNKNOWN))
+    query = (
+        select(chunks)
+        .join(jobs, jobs.c.id == chunks.c.job_id)
+        .where(jobs.c.host == host, or_(in_doubt, chunks.c.batch_id > after))
+        .order_by(chunks.c.submitted_ms, chunks.c.id)
+    )
+    return tuple(codec.unpack_chunk(row) for row in fetch(connection, query))

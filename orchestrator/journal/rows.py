@@ -176,7 +176,8 @@ def unpack_chunk(row: Mapping[str, Any]) -> Chunk:
         fields["span"] = unpack_span(row)
         fields["phase"] = Phase(row["phase"])
         fields["status"] = None if row["status"] is None else BatchStatus(row["status"])
-        fields["resent"] = row["resent"] or 0  # before it was counted
+        fields["adopted"] = bool(row["adopted"])
+        fields["resent"] = row["resent"] or 0  # None: written before there was this column
         return Chunk(**fields)
 
 

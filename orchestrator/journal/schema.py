@@ -161,6 +161,9 @@ chunks = Table(
     Column("warned", BigInteger, nullable=False),
     Column("unknown", BigInteger, nullable=False),
     Column("unmatched", BigInteger, nullable=False),
+    Column("last_batch_id", BigInteger),
+    Column("marketo_ms", BigInteger),
+    Column("adopted", Boolean),
     Column("resent", BigInteger),
     ForeignKeyConstraint(["job_id", "source"], ["sources.job_id", "sources.position"]),
     # No record is in two chunks of one depth: the last line of defence against planning a job twice.

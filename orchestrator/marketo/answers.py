@@ -11,6 +11,7 @@ the whole upload was sent; a caller who knows better may call the same outcome `
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -130,6 +131,15 @@ def items_of(value: Any) -> list[Any]:
 def names_of(value: Any) -> tuple[str, ...]:
     """Return the usable names of a list: texts that can be written down, and as they are, for headers match exactly."""
     return tuple(name for name in items_of(value) if isinstance(name, str) and name and name.isprintable())
+
+
+_REQUEST_ID = re.compile(rb'"requestId"\s*:\s*"[0-9a-fA-F]{1,16}#([0-9a-fA-F]{10,12})"')
+
+
+def told_ms(body: bytes) -> int | None:
+    """Return when an answer was made by Marketo's clock: its request id ends in that time; None if it has none."""
+    found = _REQUEST_ID.search(body[:JSON_BYTES_MAX])
+    return None if found is None else int(found[1], 16)
 
 
 # --- refusals ----------------------------------------------------------------------------------------

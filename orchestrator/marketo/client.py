@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, assert_never
+from typing import Any, Self, TypeVar, assert_never
 
 import aiohttp
 
@@ -39,6 +39,7 @@ from orchestrator.errors import (
 )
 from orchestrator.marketo import answers, reads, wire
 from orchestrator.marketo.auth import TokenStore
+from orchestrator.marketo.options import Identity, Options
 from orchestrator.marketo.quota import BUSY, Quota
 from orchestrator.marketo.spool import Spool
 from orchestrator.marketo.transport import Transport
@@ -50,35 +51,6 @@ TOKENS_PER_CALL_MAX = 5  # tokens one call is tried with; the token store gives 
 SECRET_CHARS_MIN = 8  # shorter secrets are no secrets, and would be cut out of ordinary words
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to reach one subscription."""
-
-    subscription: str  # its name in the settings
-    rest_url: str  # a munchkin id will do
-    identity_url: str | None = None  # None: on the same host
-    client_id: str
-    client_secret: Callable[[], str] = field(repr=False)  # asked each time, so that it may be replaced on disk
-    timeout_ms: int = 900_000  # one call, all in all
-    idle_ms: int = 60_000  # no byte moving
-    proxy: str | None = field(default=None, repr=False)  # it may hold a password
-    ca_file: str | None = None
-    trust_env: bool = True
-    insecure: bool = False
-    calls_per_window: int = 50
-    window_ms: int = 20_000
-    concurrent_calls: int = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who the credentials belong to."""
-
-    api_user: str
-    emulator: bool  # it is this project's emulator that answers, no Marketo
-    date: str = field(default="", compare=False)  # when identity answered, by its own clock, as HTTP writes it
 
 
 def _count_nothing(kind: str) -> None:
@@ -130,6 +102,7 @@ class Client:
         self._released = asyncio.Event()
         self._emulator = False
         self._date = ""
+        self._told: tuple[int, int] | None = None  # Marketo's clock, and ours at that moment
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -144,6 +117,19 @@ class Client:
     def host(self) -> str:
         """The host that is the subscription's identity."""
         return wire.host_of(self._rest_url)
+
+    def marketo_ms(self) -> int | None:
+        """Return what Marketo's clock shows now, as far as its last answer tells; the truth may be a little later."""
+        if self._told is None:
+            return None
+        theirs_ms, ours_ms = self._told
+        return theirs_ms + self._now_ms() - ours_ms
+
+    def _hear(self, body: bytes) -> None:
+        """Learn from an answer what Marketo's clock shows."""
+        told_ms = answers.told_ms(body)
+        if told_ms is not None:
+            self._told = told_ms, self._now_ms()
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -181,6 +167,7 @@ class Client:
             answer = await self._transport.exchange(
                 "the upload", "POST", url, headers=_bearer(token, multipart.content_type), data=upload
             )
+            self._hear(answer.body)
             try:
                 return answers.parse_create(answer.status, answer.content_type, _without(answer.body, token))
             except (Refused, DeliveryUnknown) as error:
@@ -284,6 +271,13 @@ class Client:
                 break
         return tuple(found.values())
 
+    async def records(
+        self, target: Target, key_field: str, keys: Sequence[str], fields: Sequence[str]
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Return the records of a target that have one of these keys, at most one page of them."""
+        path = reads.records_path(target, key_field, keys, fields)
+        return await self._read("records", "the records asked for", path, reads.parse_records)
+
     async def usage(self) -> reads.Usage:
         """Return how many calls the subscription made today."""
         return await self._read("usage", "the usage of the API", reads.USAGE_PATH, reads.parse_usage)
@@ -295,6 +289,7 @@ class Client:
 
         async def ask(token: str) -> T:
             answer = await self._transport.exchange(what, "GET", self._url(path), headers=_bearer(token))
+            self._hear(answer.body)
             return parse(answer.status, answer.content_type, _without(answer.body, token))
 
         return await self._authorised(kind, ask)

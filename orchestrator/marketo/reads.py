@@ -7,9 +7,10 @@ by nobody.  A thing that is not there is None where Marketo answers with success
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from orchestrator.errors import MalformedResponse
 from orchestrator.marketo.answers import (
@@ -22,8 +23,11 @@ from orchestrator.marketo.answers import (
     request_words,
     whole_number,
 )
-from orchestrator.marketo.wire import MEMBER_KEY
+from orchestrator.marketo.wire import MEMBER_KEY, query_string
+from orchestrator.model import CustomObjects, Target
 
+LEADS_PATH = "/rest/v1/leads.json"
+CUSTOM_OBJECT_PATH = "/rest/v1/customobjects/{api_name}.json"
 USAGE_PATH = "/rest/v1/stats/usage.json"
 CUSTOM_OBJECTS_PATH = "/rest/v1/customobjects.json"
 LIST_PATH = "/rest/v1/lists/{list_id}.json"
@@ -254,6 +258,23 @@ def _single(what: str, number: int, status: int, content_type: str, body: bytes)
     if whole_number(item.get("id"), ID_MAX) != number:
         raise MalformedResponse(f"Asked for {what}, Marketo answered otherwise{request_words(envelope.request_id)}.")
     return item
+
+
+# --- records -----------------------------------------------------------------------------------------
+
+
+def records_path(target: Target, key_field: str, keys: Sequence[str], fields: Sequence[str]) -> str:
+    """Return where records are read by their keys, as many as fit one page; members of programs are people."""
+    path = LEADS_PATH
+    if isinstance(target, CustomObjects):
+        path = CUSTOM_OBJECT_PATH.format(api_name=quote(target.api_name, safe=""))
+    query = {"filterType": key_field, "filterValues": ",".join(keys), "fields": ",".join(fields)}
+    return f"{path}?{query_string(query)}"
+
+
+def parse_records(status: int, content_type: str, body: bytes) -> tuple[Mapping[str, Any], ...]:
+    """Read one page of records."""
+    return read_envelope("the records asked for", status, content_type, body).result
 
 
 # --- usage -------------------------------------------------------------------------------------------

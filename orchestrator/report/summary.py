@@ -109,7 +109,8 @@ class BatchSummary:
     failed: int
     warned: int
     attempts: int
-    resent: int  # of these, made although an earlier one may have arrived
+    adopted: bool  # found by evidence, for the answer that named it was lost
+    resent: int  # of the attempts, made although an earlier one may have arrived
     submitted_at: str | None
     completed_at: str | None
     polls: int
@@ -119,6 +120,7 @@ class BatchSummary:
 class LostAnswersSummary:
     """What was done about uploads that arrived whole and whose answer was lost."""
 
+    adopted: int  # uploads whose batch was found
     resent: int  # uploads made although an earlier one may have arrived
     resent_rows: int  # rows that may have been imported more than once, each counted once
 
@@ -240,6 +242,7 @@ def summarise(
         chunks=_count_chunks(leaves),
         batches=tuple(_batch(chunk, chunk.batch_id) for chunk in leaves if chunk.batch_id is not None),
         lost_answers=LostAnswersSummary(
+            adopted=sum(chunk.adopted for chunk in leaves),
             resent=sum(chunk.resent for chunk in leaves),
             resent_rows=sum(chunk.span.rows for chunk in leaves if chunk.resent),
         ),
@@ -339,6 +342,7 @@ def _batch(chunk: Chunk, batch_id: int) -> BatchSummary:
         failed=chunk.failed,
         warned=chunk.warned,
         attempts=chunk.attempts,
+        adopted=chunk.adopted,
         resent=chunk.resent,
         submitted_at=iso(chunk.submitted_ms),
         completed_at=iso(chunk.completed_ms),

@@ -31,6 +31,7 @@ from orchestrator.model import Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.messages import Stop
+from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob
 
 
@@ -64,6 +65,7 @@ class Scheduler:
             if not self.known.denied:
                 commands += self._polls(now_ms)
                 commands += self._collections(now_ms)
+                commands += self._seeks(now_ms)
                 commands += self._submission(now_ms)
                 commands += self._claims()
                 commands += self._repairs()
@@ -96,6 +98,12 @@ class Scheduler:
             if not chunk.at_work and self._due(chunk) <= now_ms and chunk.batch_id is not None:
                 chunk.begin()
                 yield m.CollectBatch(chunk=chunk.id, batch_id=chunk.batch_id)
+
+    def _seeks(self, now_ms: int) -> Iterator[m.Command]:
+        chunk = self.known.seeking.next(self.known.in_flight, now_ms) if now_ms >= self.known.calls_ready_ms else None
+        if chunk is not None:
+            self.known.seeking.begin(chunk)
+            yield m.SeekBatch(chunk=chunk.id)
 
     def _window(self, job: TrackedJob) -> list[TrackedChunk]:
         return job.queue[: self.limits.lookahead_chunks] if job.sending and not job.finishing else []
@@ -181,7 +189,8 @@ class Scheduler:
         Two of them may share a key, if one was let go of in between; their batches are at work no more, so they
         do not stand in each other's way.
         """
-        over = [c for c in held if c.phase is Phase.UNKNOWN and now_ms >= self.known.doubt.resend_ms(c)]
+        doubtful = [c for c in held if c.phase is Phase.UNKNOWN and not is_sought(c)]
+        over = [c for c in doubtful if now_ms >= self.known.doubt.resend_ms(c)]
         others = [c for c in held if c not in over]
         for chunk in over:
             wanted = chunk.resendable and now_ms >= chunk.job.gate.ready_ms
@@ -237,7 +246,7 @@ class Scheduler:
             return False
         if Stop.DENIED in job.stops or Stop.GAVE_UP in job.stops:
             return True
-        if any(c.phase is not Phase.UNKNOWN or c.resendable for c in job.moving):
+        if any(c.phase is not Phase.UNKNOWN or c.resendable or is_sought(c) for c in job.moving):
             return False
         return not job.sending or not job.ready or self._waits_for_user(job)
 
@@ -261,7 +270,11 @@ class Scheduler:
         lane_opens_ms = max(known.lane.gate.ready_ms, known.calls_ready_ms)
         for chunk in unknown:
             resends_ms = max(chunk.job.gate.ready_ms, known.doubt.resend_ms(chunk), lane_opens_ms)
-            times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
+            if is_sought(chunk):
+                if not known.seeking.busy:
+                    times.append(max(chunk.seek_ms or 0, known.calls_ready_ms))
+            else:
+                times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
         times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self._window(job)]
         if known.patience.ends_ms is not None:
             times.append(known.patience.ends_ms)

@@ -8,6 +8,7 @@ nothing was sent later, the whole queue may stand before it, and only the worst 
 
 from __future__ import annotations
 
+from orchestrator.model import Phase
 from orchestrator.schedule.state import Limits, TrackedChunk
 
 
@@ -26,6 +27,17 @@ class Doubt:
     def hold_until_ms(self, lost_ms: int) -> int:
         """Return before when a chunk whose answer was lost at this time is not sent again."""
         return lost_ms + self.hold_ms()
+
+    def begin(self, chunk: TrackedChunk, now_ms: int) -> None:
+        """Hold a chunk whose answer was just lost."""
+        chunk.sent_ms, chunk.overtaken_ms = chunk.submitted_ms, None
+        chunk.hold_until_ms = self.hold_until_ms(now_ms)
+
+    def take_in(self, chunk: TrackedChunk, now_ms: int) -> None:
+        """Hold a chunk that was being sent when a process died; its answer was lost within the time of a call."""
+        if chunk.phase is Phase.UNKNOWN and chunk.hold_until_ms is None:
+            lost_ms = min(now_ms, chunk.submitted_ms + self._limits.http_timeout_ms)
+            chunk.hold_until_ms = self.hold_until_ms(lost_ms)
 
     def last_ms(self, chunk: TrackedChunk) -> int:
         """Return when the chunk's batch is finished even if it came last into a full queue."""

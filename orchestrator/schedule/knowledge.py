@@ -13,6 +13,7 @@ from orchestrator.schedule.cap import UploadCap
 from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.schedule.seeking import Seeking, is_awaited
 from orchestrator.schedule.state import (
     FAILURES_BEFORE_SPLIT,
     FINAL,
@@ -37,6 +38,7 @@ class Knowledge:
         self.limits = limits
         self.lane = Lane(limits, rng)
         self.doubt = Doubt(limits)
+        self.seeking = Seeking(limits)
         self.cap = UploadCap(body_bytes_max)
         self._rng = rng
         self.jobs: dict[JobId, TrackedJob] = {}
@@ -44,12 +46,10 @@ class Knowledge:
         self._orphans: dict[ChunkId, TrackedChunk] = {}  # at Marketo still, or perhaps, but their job has ended
         self.claiming: ChunkId | None = None
         self._released: list[ChunkId] = []
-        self._calls_backoff = Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng)
+        self._calls_backoff = self._backoff()
         self.calls_ready_ms = 0
         self.patience = Patience(limits.give_up_ms)
         self.denied = False
-
-    # --- looking in --------------------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> list[TrackedChunk]:
@@ -73,8 +73,7 @@ class Knowledge:
             self.patience.restore()  # jobs that come later have their own
             self._stop_sending(Stop.GAVE_UP)
         for chunk in self.in_flight:
-            nobodys = chunk.orphaned or not (chunk.resendable or (chunk.waits_for_user and chunk.job.sending))
-            if chunk.phase is Phase.UNKNOWN and nobodys and now_ms >= self.doubt.last_ms(chunk):
+            if chunk.phase is Phase.UNKNOWN and not is_awaited(chunk) and now_ms >= self.doubt.last_ms(chunk):
                 self._let_go(chunk)
 
     # --- facts -------------------------------------------------------------------------------------------
@@ -92,6 +91,8 @@ class Knowledge:
                     self.jobs[fact.job].stop(fact.reason)
             case m.JobEnded():
                 self._job_ended(self.jobs.pop(fact.job))
+            case m.BatchSought():
+                self.seeking.end(fact, self._chunks, now_ms)
             case m.AccessLost():
                 self._access_lost(fact)
             case m.SourceStopped():
@@ -135,13 +136,12 @@ class Knowledge:
     def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
         job = self.jobs.get(fact.job)
         if job is not None:
-            job.on_unknown = fact.on_unknown  # whoever resumes it may have decided otherwise
+            self.seeking.decide(job, fact.on_unknown, now_ms)
             goes_on = not job.sends or Stop.PAUSED in job.stops
             if fact.sends and goes_on and not job.finishing:
                 self._begin_sending(job)
             return
-        backoff = Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
-        job = self.jobs[fact.job] = make_job(fact, Gate(backoff))
+        job = self.jobs[fact.job] = make_job(fact, Gate(self._backoff()))
         finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
         job.completed = len(finished)
         for seen in fact.chunks:
@@ -155,6 +155,9 @@ class Knowledge:
         if job.sends:
             self._begin_sending(job)
 
+    def _backoff(self) -> Backoff:
+        return Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
+
     def _take_in(self, seen: m.ChunkSeen, job: TrackedJob, now_ms: int) -> None:
         chunk = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
         (job.ready if chunk.phase is Phase.READY else job.moving).append(chunk)
@@ -162,9 +165,8 @@ class Knowledge:
         chunk.failed_at_completion = job.completed
         if seen.canary:
             job.canaries.append(chunk)
-        if chunk.phase is Phase.UNKNOWN and chunk.hold_until_ms is None:
-            lost_ms = min(now_ms, chunk.submitted_ms + self.limits.http_timeout_ms)
-            chunk.hold_until_ms = self.doubt.hold_until_ms(lost_ms)
+        self.doubt.take_in(chunk, now_ms)
+        self.seeking.plan(chunk, now_ms)
 
     def _begin_sending(self, job: TrackedJob) -> None:
         """Send from now on what is unsent; what was let go of takes its slot and its claims again.
@@ -257,8 +259,8 @@ class Knowledge:
     def _chunk_lost(self, chunk: TrackedChunk, now_ms: int) -> None:
         if chunk.hold_until_ms is not None:  # not for the first time; a hold alone is no trouble
             self.patience.try_by(Cause.TRANSIENT, now_ms)
-        chunk.sent_ms, chunk.overtaken_ms = chunk.submitted_ms, None
-        chunk.hold_until_ms = self.doubt.hold_until_ms(now_ms)
+        self.doubt.begin(chunk, now_ms)
+        self.seeking.plan(chunk, now_ms)
         self.lane.deferred(Cause.TRANSIENT, 0, None, now_ms)
 
     def _chunk_too_large(self, chunk: TrackedChunk, fact: m.ChunkTooLarge, now_ms: int) -> None:

@@ -90,7 +90,7 @@ class JobArrived:
     sends: bool = True
     failed_max: Share | None = None  # of the rows whose outcome is known; more stop the job
     stops_behind_canary: bool = False
-    on_unknown: OnUnknown = OnUnknown.RESUBMIT
+    on_unknown: OnUnknown = OnUnknown.PROBE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,16 @@ class ChunkDeliveryLost:
     """The chunk was sent whole and nobody knows whether Marketo took it."""
 
     chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSought:
+    """The batches of chunks in doubt were looked for, all between two known batches together."""
+
+    chunk: ChunkId  # the one for which it was done
+    chunks: tuple[ChunkId, ...]  # all that it is about, this one among them
+    adopted: tuple[tuple[ChunkId, BatchId], ...] = ()  # stand in the journal as submitted
+    again_ms: int | None = None  # look again for the others then; None: nothing more can be found out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +240,7 @@ ChunkFact = (
     | CallFailed
     | BatchCollected
 )
-Fact = JobArrived | JobUnwanted | StopAsked | SourceStopped | AccessLost | JobEnded | ChunkFact
+Fact = JobArrived | JobUnwanted | StopAsked | BatchSought | SourceStopped | AccessLost | JobEnded | ChunkFact
 
 
 # --- what the heart asks for ---------------------------------------------------------------------------
@@ -257,6 +267,13 @@ class SubmitChunk:
     chunk: ChunkId
     waited_for: Cause | None = None
     waited_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeekBatch:
+    """Find out which batch a chunk became whose answer was lost, and all others that were lost with it."""
+
+    chunk: ChunkId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +327,7 @@ Command = (
     ComputeClaims
     | ReleaseClaims
     | SubmitChunk
+    | SeekBatch
     | PollBatch
     | CollectBatch
     | SplitChunk

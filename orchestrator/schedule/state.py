@@ -48,6 +48,8 @@ class Limits:
     backoff_max_ms: int = 300_000
     window_ms: int = 20_000  # Marketo counts calls in windows of this length
     give_up_ms: int = 86_400_000
+    settle_ms: int = 30_000
+    probe_calls_max: int = 50
     hold_min_ms: int = 600_000
     http_timeout_ms: int = 900_000
     isolate_depth_max: int = 12
@@ -103,6 +105,7 @@ class TrackedChunk:
     submitted_ms: int  # the last upload's start
     sent_ms: int  # the start of the last upload that Marketo may have taken
     hold_until_ms: int | None  # an upload is in doubt: not sent again before this
+    seek_ms: int | None = None  # in doubt: its batch is looked for then, and it is not sent again before that is over
     overtaken_ms: int | None = None  # since when a batch sent after `sent_ms` is known to be finished
     let_go: bool = False  # in doubt, but it holds neither slot nor claims any longer
     orphaned: bool = False  # its job has ended, nobody asks after its batch
@@ -160,7 +163,7 @@ class TrackedJob:
     sends: bool
     gate: Gate  # closed while its static list is busy
     tally: Tally
-    on_unknown: OnUnknown = OnUnknown.RESUBMIT
+    on_unknown: OnUnknown = OnUnknown.PROBE
     ready: list[TrackedChunk] = field(default_factory=list)
     moving: list[TrackedChunk] = field(default_factory=list)  # in flight or collecting, in order of submission
     stops: list[Stop] = field(default_factory=list)

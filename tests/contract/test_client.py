@@ -27,7 +27,8 @@ from orchestrator.errors import (
     Unavailable,
 )
 from orchestrator.marketo import wire
-from orchestrator.marketo.client import Client, Identity
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.options import Identity
 from orchestrator.marketo.upload import Delivery
 from orchestrator.marketo.wire import BatchReport, Created, ResultKind
 from orchestrator.model import BatchId, BatchStatus, CustomObjects, Format, Leads, ProgramMembers

@@ -249,6 +249,9 @@ async def test_every_field_of_a_chunk_changes_and_those_not_named_stay(url):
         "warned": 6,
         "unknown": 7,
         "unmatched": 8,
+        "last_batch_id": BatchId(2**39),
+        "marketo_ms": NOW_MS + 3,
+        "adopted": True,
         "resent": 9,
     }
     async with opened(url) as journal:

@@ -34,6 +34,29 @@ def test_sent_again_is_what_the_summary_says(place: Place, mark: str) -> None:
     assert [finding["kind"] for finding in summary["findings"]] == ["chunk_resent"] * lost
 
 
+def test_found_again_nothing_is_imported_twice(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, ROWS))
+    place.marketo.add(LOST)
+
+    ended = place.run("import", "leads.csv", "--out", "report", "--json")
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    (lost,) = place.marketo.struck()
+    assert lost >= 2
+    assert set(imported(place, summary["job_id"]).values()) == {1}
+    assert summary["lost_answers"] == {"adopted": lost, "resent": 0, "resent_rows": 0}
+    assert [finding["kind"] for finding in summary["findings"]] == ["batch_adopted"] * lost
+    made = {batch["batch_id"]: batch for batch in place.marketo.batches(summary["job_id"])}
+    for batch in summary["batches"]:
+        name = f"{summary['job_id']}-row-{batch['first_row']}.csv"
+        assert made[batch["batch_id"]]["filename"] == name
+    told = ended.named("chunk.adopted")
+    assert [one["batch_id"] for one in told] == [one["batch_id"] for one in summary["batches"] if one["adopted"]]
+    assert all("records read back were made after the upload" in one["evidence"] for one in told)
+    assert "became batch" in place.run("status").out
+
+
 def test_held_until_the_user_decides(place: Place, mark: str) -> None:
     rows = leads.write(place.directory / "leads.csv", leads.people(mark, ROWS, troubled=False))
     place.marketo.add({"on": "create", "nth": 2, "do": "lose_answer_before_accept"})
@@ -54,4 +77,4 @@ def test_held_until_the_user_decides(place: Place, mark: str) -> None:
 
     summary = leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
-    assert summary["lost_answers"] == {"resent": 1, "resent_rows": held["span"]["rows"]}
+    assert summary["lost_answers"] == {"adopted": 0, "resent": 1, "resent_rows": held["span"]["rows"]}

@@ -29,7 +29,7 @@ from orchestrator.emulator.config import config_from
 from orchestrator.emulator.queue import Batch
 from orchestrator.emulator.service import Service
 from orchestrator.errors import OrchestratorError
-from orchestrator.events import ChunkSubmitted
+from orchestrator.events import ChunkAdopted, ChunkSubmitted
 from orchestrator.model import BatchStatus, JobId, JobState
 from orchestrator.requests import ImportRequest
 from orchestrator.tables import Limits, State
@@ -241,7 +241,8 @@ class World:
         async with self._session(runner) as session, self._opened(session) as orchestrator:
             for number, job in enumerate(self.plan.jobs):
                 handle = await orchestrator.job(self.ids[number])
-                known |= {event.batch_id async for event in handle.events() if isinstance(event, ChunkSubmitted)}
+                named = (ChunkSubmitted, ChunkAdopted)
+                known |= {event.batch_id async for event in handle.events() if isinstance(event, named)}
                 with (self.directory / f"report{number}" / "failures.csv").open(encoding="utf-8", newline="") as file:
                     failures = list(csv.DictReader(file))
                 summary = json.loads((await handle.summary()).to_json())

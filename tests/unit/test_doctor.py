@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from orchestrator import doctor
 from orchestrator.config import Subscription
 from orchestrator.doctor import FREE_BYTES_MIN, FREE_BYTES_WANTED, Check, Mark
-from orchestrator.marketo.client import Identity
+from orchestrator.marketo.options import Identity
 from tests.contract.test_client import world
 
 NOW_S = 1_767_225_600

@@ -21,7 +21,7 @@ FLOORS = (
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
     {"claims", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
-    {"uploads", "batches", "following", "connection", "finishing"},
+    {"uploads", "batches", "probes", "following", "connection", "finishing"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
     {"resuming", "control", "preview"},

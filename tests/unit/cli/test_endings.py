@@ -47,7 +47,7 @@ def summary(**changes) -> Summary:
         ),
         "chunks": ChunksSummary(total=1, done=1, unsent=0, unknown=0, refused=0),
         "batches": (),
-        "lost_answers": LostAnswersSummary(resent=0, resent_rows=0),
+        "lost_answers": LostAnswersSummary(adopted=0, resent=0, resent_rows=0),
         "findings": (),
         "reasons": (),
         "api_calls": {},

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.marketo.client import Client, Options
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.options import Options
 
 SECRET = "hunter2-hunter2"
 TOKEN = "cdf01657-110d-4155-99a7-f986b2ff13a0:int"

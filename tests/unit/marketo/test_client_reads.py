@@ -21,7 +21,8 @@ from orchestrator.errors import (
     Unavailable,
 )
 from orchestrator.marketo import answers, transport, wire
-from orchestrator.marketo.client import Client, Identity
+from orchestrator.marketo.client import Client
+from orchestrator.marketo.options import Identity
 from orchestrator.marketo.wire import BatchReport, ResultKind
 from orchestrator.model import BatchId, BatchStatus, CustomObjects, Format, Leads, ProgramMembers
 from tests.unit.marketo.peer import (

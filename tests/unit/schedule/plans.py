@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.model import JobId
+from orchestrator.model import JobId, OnUnknown
 from orchestrator.schedule.messages import Space
 from orchestrator.schedule.state import Limits
 from tests.unit.schedule.setting import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, Faults, Plan, SimJob
@@ -82,6 +82,7 @@ def _draw_job(rng: Random, index: int) -> SimJob:
         row_bytes=[[rng.randint(size // 2, size) for _ in cells] for cells in sources],
         arrives_ms=START_MS + rng.choice((0, 0, rng.randint(0, HOUR_MS))),
         watched_until_ms=START_MS + rng.randint(0, 3 * HOUR_MS) if rng.random() < 0.15 else None,
+        on_unknown=rng.choice((OnUnknown.PROBE, OnUnknown.PROBE, OnUnknown.RESUBMIT, OnUnknown.HOLD)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.model import JobId, Phase
+from orchestrator.model import BatchId, JobId, OnUnknown, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import Limits
@@ -46,6 +46,7 @@ class SimJob:
     row_bytes: list[list[int]]
     arrives_ms: int
     watched_until_ms: int | None = None
+    on_unknown: OnUnknown = OnUnknown.PROBE
     ended: bool = False
     stops: tuple[Stop, ...] = ()
 
@@ -57,6 +58,7 @@ class Entry:
     seen: m.ChunkSeen
     job: SimJob
     depth: int = 0
+    last_batch: BatchId | None = None  # what its last upload that arrived became
     lost: int = 0  # how often its answer was lost
     gone: bool = False
 

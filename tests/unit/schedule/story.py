@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.state import Limits
@@ -38,7 +38,8 @@ class Story:
     def job(
         self, *chunks: m.ChunkSeen, name: str = "a", space: m.Space = PROMISED, sends: bool = True, **options: Any
     ) -> None:
-        self.tell(m.JobArrived(job=JobId(name), space=space, chunks=chunks, sends=sends, **options))
+        told = {"on_unknown": OnUnknown.RESUBMIT} | options
+        self.tell(m.JobArrived(job=JobId(name), space=space, chunks=chunks, sends=sends, **told))
 
     def tell(self, *facts: m.Fact) -> None:
         for fact in facts:
@@ -135,6 +136,8 @@ def _text(command: m.Command) -> str:
             return f"submit {number}"
         case m.SubmitChunk(chunk=number, waited_for=cause, waited_ms=waited_ms):
             return f"submit {number} after {waited_ms} of {cause}"
+        case m.SeekBatch(chunk=number):
+            return f"seek {number}"
         case m.PollBatch(chunk=number, batch_id=batch_id):
             assert batch_id == 1000 + number
             return f"poll {number}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, OnUnknown, Phase
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
 from tests.unit.schedule.story import EMAIL, Story, chunk
@@ -393,3 +393,73 @@ def test_two_in_doubt_with_one_key_do_not_wait_for_each_other():
     story.accepted(1)
     assert story.decide() == [f"wait {WORST_MS + 5_000}"]
     assert story.finish(1, at_ms=WORST_MS + 5_000) == ["release 1", "submit 2"]
+
+
+# --- its batch is looked for ---------------------------------------------------------------------------------
+
+
+def sought(story: Story, *numbers: int, adopted: dict[int, int] | None = None, again_ms: int | None = None) -> None:
+    found = tuple((ChunkId(number), BatchId(batch)) for number, batch in (adopted or {}).items())
+    chunks = tuple(map(ChunkId, numbers))
+    story.tell(m.BatchSought(chunk=chunks[0], chunks=chunks, adopted=found, again_ms=again_ms))
+
+
+def test_a_batch_that_is_found_goes_on_as_if_its_answer_had_come():
+    story = Story()
+    story.job(chunk(1), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    assert story.decide() == ["wait 30000"]
+    assert story.decide(at_ms=30_000) == ["seek 1"]
+    sought(story, 1, adopted={1: 1001})
+    assert story.state() == {"a": {"ready": [], "submitted": [1]}, "held": [1]}
+    assert story.finish(1, at_ms=30_000) == []
+    assert story.decide() == ["finish a"]
+
+
+def test_it_is_not_sent_again_while_it_is_looked_for():
+    story = Story()
+    story.job(chunk(1), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=30_000)
+    sought(story, 1, again_ms=2 * WORST_MS)
+    assert story.decide(at_ms=WORST_MS) == [f"wait {2 * WORST_MS}"]
+    assert story.decide(at_ms=2 * WORST_MS) == ["seek 1"]
+    sought(story, 1)
+    assert story.decide() == ["submit 1 after 5000 of transient"]
+
+
+def test_what_cannot_be_found_is_held_like_any_other():
+    story = Story()
+    story.job(chunk(1), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=30_000)
+    sought(story, 1)
+    assert story.decide() == [f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS) == ["submit 1 after 5000 of transient"]
+
+
+def test_two_that_were_lost_together_are_looked_for_together():
+    story = Story()
+    story.job(chunk(1), chunk(2), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    story.decide(at_ms=5_000)
+    story.lost(2)
+    assert story.decide(at_ms=30_000) == ["seek 1"]
+    assert story.decide(at_ms=35_000) == []  # one at a time
+    sought(story, 1, 2, again_ms=32_000)  # the second one settles no sooner for that
+    assert story.decide() == ["seek 1"]
+    sought(story, 1, 2, adopted={1: 1001, 2: 1002})
+    assert story.decide() == ["poll 1", "poll 2"]
+
+
+def test_looking_for_it_is_given_up_for_the_users_own_decision():
+    story = Story()
+    story.job(chunk(1), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    story.job(on_unknown=OnUnknown.HOLD)
+    assert story.decide(at_ms=30_000)[0] == "finish a held"

@@ -180,7 +180,7 @@ class World:
             entry.lost += entry.seen.phase is Phase.SUBMITTING
         seen = [entry.seen for entry in entries]
         self.rng.shuffle(seen)
-        self.tell(m.JobArrived(job=job.id, space=job.space, chunks=tuple(seen), sends=sends))
+        self.tell(m.JobArrived(job=job.id, space=job.space, chunks=tuple(seen), sends=sends, on_unknown=job.on_unknown))
         for entry in entries:
             if entry.seen.phase is Phase.SUBMITTING:  # as a driver notes a submission that died with a process
                 tracked = self.scheduler.known.chunk(entry.seen.id)
@@ -191,7 +191,7 @@ class World:
             return
         if job.id in self.scheduler.known.jobs:
             seen = tuple(entry.seen for entry in self.chunks_of(job))
-            self.tell(m.JobArrived(job=job.id, space=job.space, chunks=seen, sends=True))
+            self.tell(m.JobArrived(job=job.id, space=job.space, chunks=seen, sends=True, on_unknown=job.on_unknown))
         elif job.arrives_ms <= self.now_ms:
             self._arrive(job, sends=True)
 
@@ -205,6 +205,8 @@ class World:
                 self.held_claims.pop(chunk, None)
             case m.SubmitChunk(chunk=chunk):
                 self._submit(chunk)
+            case m.SeekBatch(chunk=chunk):
+                self._start("seek", chunk, lambda: self._sought(chunk), (50, 60_000))
             case m.PollBatch(chunk=chunk, batch_id=batch_id):
                 heads = [e for e in self.held() if e.seen.phase is Phase.SUBMITTED][: self.plan.limits.importers]
                 check(chunk in [e.seen.id for e in heads], "heads", chunk)
@@ -309,8 +311,9 @@ class World:
                 phase = Phase.READY if isinstance(refusal, m.ChunkTooLarge) else unsent
                 self._answer(soon_ms, refusal, phase=phase)
             return
+        entry.last_batch = None
         if not self.chance(self.plan.faults.lost_before):
-            batch_id = self._accept(entry)
+            batch_id = entry.last_batch = self._accept(entry)
             if not self.chance(self.plan.faults.lost_after):
                 if alive:
                     accepted = m.ChunkAccepted(chunk=chunk, batch_id=batch_id)
@@ -354,6 +357,19 @@ class World:
         allowed = 1 + entry.lost + seen.failures + (seen.phase is Phase.UNKNOWN)
         check(self.remote.accepted[seen.id] <= allowed, "once", f"chunk {seen.id}, {allowed} allowed")
         return batch_id
+
+    def _sought(self, chunk: ChunkId) -> None:
+        """Tell which batch a chunk in doubt became, if it is finished and chance lets it be found."""
+        entry = self.journal[chunk]
+        batch = None if entry.last_batch is None else self.remote.batches[entry.last_batch]
+        if batch is not None and batch.unfinished:
+            again_ms = self.now_ms + self.rng.randint(1_000, 10 * MINUTE_MS)
+            self.tell(m.BatchSought(chunk=chunk, chunks=(chunk,), again_ms=again_ms))
+        elif batch is None or self.rng.random() < 0.3:
+            self.tell(m.BatchSought(chunk=chunk, chunks=(chunk,)))
+        else:
+            self._write(chunk, phase=Phase.SUBMITTED, batch_id=batch.id, hold_until_ms=None)
+            self.tell(m.BatchSought(chunk=chunk, chunks=(chunk,), adopted=((chunk, batch.id),)))
 
     # --- batches -----------------------------------------------------------------------------------------
 
