@@ -148,6 +148,7 @@ def _pyarrow(path: Path) -> Records:
 
     table = arrow_csv.read_csv(
         path,
+        read_options=arrow_csv.ReadOptions(use_threads=False),  # else another column may be blamed each time
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(_HEADER, pa.string())),
     )
