@@ -37,7 +37,8 @@ each of them.  They are used as their users would, with every column as text: `c
 `newlines_in_values`.  An empty cell and a missing one count as the same.
 
 The planner does not rewrite values: it finds where records begin and end, and they are sent as they stand, so that
-Marketo sees what is in the file.  What is odd is told before anything is sent; what has no sure meaning is an error.
+Marketo sees what is in the file.  What is not UTF-8, or has lone carriage returns as line ends, is sent from a copy that
+differs in nothing else.  What is odd is told before anything is sent; what has no sure meaning is an error.
 Below, "as meant" is said of a reader that gives exactly the cells that the writer of the file had in mind.
 """
 
@@ -237,8 +238,9 @@ async def _ask_planner(directory: Path) -> dict[str, str]:
             except SourceError as error:
                 answers[case.name] = f"refused: {str(error).replace(f'{path}: ', '')}"
                 continue
-            blank = found.sources[0].blank_lines
-            told = [f"{blank} blank lines left out"] if blank else []
+            source = found.sources[0]
+            told = [f"sent from a copy in UTF-8; it is {source.encoding}"] if source.content != source.absolute else []
+            told += [f"{source.blank_lines} blank lines left out"] if source.blank_lines else []
             told += [f"warning: {warning.replace(f'{path}: ', '')}" for warning in found.warnings]
             answers[case.name] = "; ".join([_counted(found.rows, len(case.meant) - 1), *told])
     return answers
@@ -270,7 +272,8 @@ def verdict(answer: str) -> str:
         return "**altered**"
     if "as meant" in answer:
         return "as meant"
-    return "as it stands, warned" if "warning" in answer else "as it stands"
+    words = "from a copy" if " copy " in answer else "as it stands"
+    return f"{words}, warned" if "warning" in answer else words
 
 
 def page(ours: Mapping[str, str]) -> str:
