@@ -246,7 +246,7 @@ class Orchestrator:
         self._calls.adopt(job.id)
         self._keeper.hold(job.id)
         try:
-            await self._intake.plan_job(job)
+            await self._intake.plan_job(job, located)
         except BaseException:  # cancelled, too: nobody waits for it any longer
             self._keeper.let_go(job.id)
             if request.out_dir is None:

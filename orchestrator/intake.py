@@ -115,18 +115,19 @@ class Intake:
         )
         return Prepared(plans=cut, known=known, canaries=canaries)
 
-    async def plan_job(self, job: Job) -> None:
+    async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.
+
+        ``located`` are its sources, if it is this process that was given them.
 
         Raises:
             SourceError: a source, or the target, is not as it must be; the journal has the job as failed.
             MarketoError: Marketo cannot be asked.
 
         """
-        located = [
-            Located(given=given, absolute=absolute)
-            for given, absolute in zip(job.paths, job.absolute_paths, strict=True)
-        ]
+        if located is None:
+            named = zip(job.paths, job.absolute_paths, strict=True)
+            located = [Located(given=given, absolute=absolute, live=False) for given, absolute in named]
         workspace = Workspace(copies_directory(job_directory(self._state_dir, job)))
         try:
             with self._calls.on_behalf_of(job.id):

@@ -20,7 +20,7 @@ from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDA
 from orchestrator.marketo.wire import MEMBER_KEY
 from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
-from orchestrator.source.opened import Located
+from orchestrator.source.opened import STDIN, Located
 from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan
 
@@ -201,7 +201,7 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
         SourceError: one is not a file that can be read.
 
     """
-    given = [found for path in paths for found in _matching(os.fspath(path))]
+    given = [found for path in paths for found in ([STDIN] if path == STDIN else _matching(os.fspath(path)))]
     if not given:
         raise ConfigError("nothing to import: name at least one file")
     for path in given:
@@ -210,7 +210,11 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
         if not _is_text(path):
             raise SourceError(f"{path!a}: the name of this file is no UTF-8, so no report could name it; rename it")
     names: dict[tuple[int, int], str] = {}
+    if given.count(STDIN) > 1:
+        raise ConfigError("standard input is named more than once; it can be read once only")
     for path in given:
+        if path == STDIN:
+            continue
         identity = inspect(path, allow_empty=allow_empty)
         file = (identity.device, identity.inode)
         if file in names:

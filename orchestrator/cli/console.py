@@ -28,6 +28,7 @@ class Console:
         self.verbose = output.verbose
         self._color = not output.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._listening = True
+        self.input_is_data = False  # whether standard input is read as a source, and so has no answers
 
     @property
     def color(self) -> bool:
@@ -42,7 +43,7 @@ class Console:
     @property
     def asks(self) -> bool:
         """Whether there is a person who can be asked."""
-        return sys.stdin is not None and sys.stdin.isatty() and self.on_terminal
+        return not self.input_is_data and sys.stdin is not None and sys.stdin.isatty() and self.on_terminal
 
     async def ask(self, question: str, *, hidden: bool = False) -> str | None:
         """Ask whoever `asks`; return the answer without spaces around it, None if there is none (Ctrl-D).

@@ -24,6 +24,7 @@ from orchestrator.model import ExitCode, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
+from orchestrator.source.opened import STDIN
 
 FILES_SHOWN_MAX = 50  # a screenful; the summary has all
 
@@ -33,7 +34,9 @@ def import_files(common: Common, request: Callable[[], ImportRequest], *, confir
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
-        wanted = replace(request(), canary_asks=console.asks)
+        wanted = request()
+        console.input_is_data = STDIN in wanted.sources
+        wanted = replace(wanted, canary_asks=console.asks)
         confirmation = Confirmation(console, settings, common.subscription, confirmed)
         return await run_import(
             console, settings, common.subscription, wanted, flags=same_flags(common), confirmation=confirmation
@@ -70,9 +73,10 @@ async def run_import(
 
 def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
     """Say what is read; of several files, or those that a pattern stands for, which and in which order."""
-    total = sum(Path(file).stat().st_size for file in files)
+    total = sum(Path(file).stat().st_size for file in files if file != STDIN)
     listed = len(files) > 1 or files != [os.fspath(one) for one in given]
-    console.say(f"Reading {plural(len(files), 'file')}, {size(total)}{', in this order:' if listed else ' ...'}")
+    what = "standard input" if files == [STDIN] else f"{plural(len(files), 'file')}, {size(total)}"
+    console.say(f"Reading {what}{', in this order:' if listed else ' ...'}")
     if listed:
         width = len(number(len(files)))
         for place, file in enumerate(files[:FILES_SHOWN_MAX], 1):

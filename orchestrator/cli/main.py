@@ -33,7 +33,10 @@ def examples(*lines: str) -> str:
 
 
 Files = Annotated[
-    list[str], typer.Argument(help="Files to import, in this order; patterns in natural order.", metavar="FILE")
+    list[str],
+    typer.Argument(
+        help="Files to import, in this order; patterns in natural order; - is standard input.", metavar="FILE"
+    ),
 ]
 JobId = Annotated[str, typer.Argument(help="A job's id, or the beginning of it.", metavar="JOB")]
 
@@ -60,6 +63,7 @@ def root(
         "orchestrator import leads.csv --canary 500 --max-failed 5%",
         "orchestrator import cars.csv --object custom:car_c --accept-failed 10",
         "orchestrator import guests.csv --object program-members --program-id 1044 --member-status Invited",
+        "orchestrator import leads.csv.gz --encoding cp1252",
         "orchestrator import leads.csv --json > events.jsonl",
     ),
 )

@@ -23,9 +23,15 @@ SAMPLE_BYTES_MAX = 65_536
 NUL_SEARCHED_BYTES = 2  # no text begins with one; a later one may be data
 
 _SIGNATURES = (
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"PK\x03\x04", "a ZIP archive within another"),
+    (b"\x1f\x8b", "a gzip file within another"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file within another"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"%PDF-", "a PDF document"),
+    (b"PAR1", "a Parquet file"),
 )
 
 
@@ -47,7 +53,8 @@ def examine(head: bytes, *, whole: bool, given: Format | None, name: str) -> Beg
     ``given`` None means to detect the format.  Raises `EncodingError` for what is visibly no text, `UnterminatedQuote`
     and `HeaderError` for a header that does not end.
     """
-    _refuse_what_is_no_text(head, name)
+    if 0 in head[:NUL_SEARCHED_BYTES]:
+        raise EncodingError(f"{name}: it begins with a NUL byte, so it is no text. Save it as CSV and try again.")
     text_start = len(records.BOM) if head.startswith(records.BOM) else 0
     text = head[text_start:]
     chosen = given or detect_format(text, whole=whole)
@@ -117,12 +124,11 @@ class Utf8Check:
             raise not_utf8(self._name, line, offset, error.object[error.start]) from None
 
 
-def _refuse_what_is_no_text(head: bytes, name: str) -> None:
+def refuse_what_is_no_text(head: bytes, name: str) -> None:
+    """Raise `EncodingError` if a file begins as something does that is no text."""
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
             raise EncodingError(f"{name}: this is {what}, not text. Save it as a CSV file in UTF-8 and try again.")
-    if 0 in head[:NUL_SEARCHED_BYTES]:
-        raise EncodingError(f"{name}: it begins with a NUL byte, so it is no text. Save it as CSV and try again.")
 
 
 def _header_range(text: bytes, delimiter: int, *, whole: bool, name: str) -> tuple[int, int]:

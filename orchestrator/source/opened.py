@@ -12,29 +12,45 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from orchestrator.errors import EncodingError
+from orchestrator.errors import EncodingError, SourceError
 from orchestrator.model import Format
-from orchestrator.source import encodings
-from orchestrator.source.detect import NotUtf8
+from orchestrator.source import containers, encodings
+from orchestrator.source.detect import NotUtf8, refuse_what_is_no_text
 from orchestrator.source.encodings import Basis, Encoding
 from orchestrator.source.opening import identity_of, inspect, still_written
 from orchestrator.source.split import Plan, plan
 from orchestrator.source.spool import Workspace
 from orchestrator.source.transcode import BLOCK_BYTES, HEAD_BYTES, ends_with_returns, to_utf8
 
+STDIN: Final = "-"  # as a source; a file of that name is ./-
+STDIN_DESCRIPTOR: Final = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     """A source as the user named it, and where it is."""
 
-    given: str  # what messages and reports name
-    absolute: str
+    given: str  # what reports name
+    absolute: str  # or `STDIN`
+    live: bool = True  # whether it is named by this process, so that standard input is the one that was meant
+
+    @property
+    def name(self) -> str:
+        """What messages name."""
+        return "standard input" if self.is_stdin else self.given
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether it comes through standard input."""
+        return self.absolute == STDIN
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Located:
-        """Return a file under the name that it was given."""
-        return cls(given=os.fspath(path), absolute=str(Path(path).absolute()))
+        """Return a file, or standard input, under the name that it was given."""
+        given = os.fspath(path)
+        return cls(given=given, absolute=STDIN if given == STDIN else str(Path(path).absolute()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +61,6 @@ class Opened:
     located: Located
     content: str  # absolute path of the file that is planned, and later sent from
     encoding: Encoding  # of the source; ``content`` is UTF-8
-    copied: bool = False  # whether ``content`` lies in the job's workspace
     notes: tuple[str, ...] = ()  # for people: what is odd about the source, or was done to it
 
 
@@ -87,20 +102,40 @@ def plan_all(located: Sequence[Located], reading: Reading) -> tuple[Plan, ...]:
 
 
 def _read(located: Located, index: int, reading: Reading) -> tuple[Opened, Plan]:
-    inspect(located.absolute, given=located.given, allow_empty=reading.allow_empty)
-    with Path(located.absolute).open("rb") as file:
+    path = _plain(located, index, reading)
+    with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+        refuse_what_is_no_text(head, located.name)
         encoding = encodings.begin(head, reading.encoding)
         try:
-            opened = _as_utf8(located, index, reading, encoding, head)
+            opened = _as_utf8(located, path, index, reading, encoding, head)
             return opened, _plan(opened, reading)
         except NotUtf8 as error:
             if encoding.basis is not Basis.VALID:
                 raise
             size = os.fstat(file.fileno()).st_size
-            encoding = encodings.guess(file, size, bad_offset=error.offset, refusal=error, name=located.given)
-        opened = _as_utf8(located, index, reading, encoding, head)
+            encoding = encodings.guess(file, size, bad_offset=error.offset, refusal=error, name=located.name)
+        opened = _as_utf8(located, path, index, reading, encoding, head)
         return opened, _plan(opened, reading)
+
+
+def _plain(located: Located, index: int, reading: Reading) -> Path:
+    """Return a file with the text of a source, as it is encoded there: itself, or what is in it."""
+    name, workspace = located.name, reading.workspace
+    path = Path(located.absolute)
+    if located.is_stdin:
+        if not located.live:
+            raise SourceError(
+                "standard input: the process that read it was stopped before it had all of it, and what it had is "
+                "gone. Import it again, as a new job."
+            )
+        path = containers.received(STDIN_DESCRIPTOR, workspace=workspace, stem=str(index), name=name)
+    inspect(path, given=name, allow_empty=reading.allow_empty)
+    plain = containers.unpacked(path, workspace=workspace, stem=str(index), name=name)
+    if plain != path:
+        inspect(plain, given=name, allow_empty=reading.allow_empty)
+        workspace.drop(path)
+    return plain
 
 
 def _plan(opened: Opened, reading: Reading) -> Plan:
@@ -119,23 +154,22 @@ def _plan(opened: Opened, reading: Reading) -> Plan:
     return replace(found, warnings=(*opened.notes, *found.warnings))
 
 
-def _as_utf8(located: Located, index: int, reading: Reading, encoding: Encoding, head: bytes) -> Opened:
-    """Open a source as it is, if it can be sent so, else make a copy."""
+def _as_utf8(located: Located, path: Path, index: int, reading: Reading, encoding: Encoding, head: bytes) -> Opened:
+    """Open the text of a source as it is, if it can be sent so, else make a copy."""
     returns = ends_with_returns(head, encoding)
     opened = Opened(
         index=index,
         located=located,
-        content=located.absolute,
+        content=str(path),
         encoding=encoding,
-        notes=tuple(_notes(located.given, encoding, returns=returns)),
+        notes=tuple(_notes(located.name, encoding, returns=returns)),
     )
     if encoding.is_utf8 and not returns:
         return opened
-    name = located.given
-    size = Path(located.absolute).stat().st_size
+    name = located.name
     with (
-        Path(located.absolute).open("rb", buffering=0) as file,
-        reading.workspace.copy(f"{index}.utf8", of=name, bytes_expected=size) as copy,
+        path.open("rb", buffering=0) as file,
+        reading.workspace.copy(f"{index}.utf8", of=name, bytes_expected=path.stat().st_size) as copy,
     ):
         identity = identity_of(os.fstat(file.fileno()))
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
@@ -143,7 +177,8 @@ def _as_utf8(located: Located, index: int, reading: Reading, encoding: Encoding,
             copy.write(text)
         if identity_of(os.fstat(file.fileno())) != identity:
             raise still_written(name)
-    return replace(opened, content=str(copy.path), copied=True)
+    reading.workspace.drop(path)
+    return replace(opened, content=str(copy.path))
 
 
 def _notes(name: str, encoding: Encoding, *, returns: bool) -> Iterator[str]:
@@ -166,7 +201,7 @@ def _refuse_disagreement(opened: Sequence[Opened]) -> None:
     for other in unmarked:
         if other.encoding.name != first.encoding.name and not (other.encoding.is_utf8 and _is_ascii(other.content)):
             raise EncodingError(
-                f"{first.located.given} seems to be in {first.encoding.name}, but {other.located.given} in "
+                f"{first.located.name} seems to be in {first.encoding.name}, but {other.located.name} in "
                 f"{other.encoding.name}; files of one import are in one encoding. If they are, give it with "
                 "--encoding NAME; else import them apart, or save them as UTF-8 with a byte order mark."
             )

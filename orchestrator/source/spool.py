@@ -49,6 +49,11 @@ class Workspace:
         """
         return Copy(self, self.directory / name, of, bytes_expected)
 
+    def drop(self, path: Path) -> None:
+        """Remove a file if it is one of the copies."""
+        if path.parent == self.directory:
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove all copies."""
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -225,13 +225,15 @@ class Ended:
 class Command:
     """A run of the command that goes on; leaving it kills what is left of it."""
 
-    def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], files: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], files: Path, stdin: Path
+    ) -> None:
         files.mkdir()
         self._out, self._err = files / "out", files / "err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
+        with self._out.open("wb") as out, self._err.open("wb") as err, stdin.open("rb") as given:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=out,
                 stderr=err,
                 cwd=cwd,
@@ -321,14 +323,18 @@ class Place:
     def state(self) -> Path:
         return self.directory / "state"
 
-    def start(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> Command:
+    def start(
+        self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: Path = Path(os.devnull)
+    ) -> Command:
         """Start the command; `env` changes the environment, None removes a variable."""
         self.runs += 1
         changed = {name: value for name, value in {**self.env, **(env or {})}.items() if value is not None}
-        return Command(arguments, cwd=self.directory, env=changed, files=self.files / str(self.runs))
+        return Command(arguments, cwd=self.directory, env=changed, files=self.files / str(self.runs), stdin=stdin)
 
-    def run(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> Ended:
-        with self.start(*arguments, env=env) as command:
+    def run(
+        self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: Path = Path(os.devnull)
+    ) -> Ended:
+        with self.start(*arguments, env=env, stdin=stdin) as command:
             return command.end()
 
     def write(self, name: str, content: str | bytes) -> Path:

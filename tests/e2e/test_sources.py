@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import leads
-from tests.e2e.kit import Place
+from tests.e2e.kit import Place, until
 from tests.e2e.test_crash import SLOW, wait_for_batches
+from tests.unit.source.test_containers import in_zip, zstd
 
+PACKS = {
+    "gzip": gzip.compress,
+    "stdin-gzip": gzip.compress,
+    "zstd": zstd.compress,
+    "zip": in_zip,
+    "stdin": bytes,
+}
 WESTERN = ("Zoë", "Müller", "François", "Peña", "Ærø", "two\nlines", "Plain")
 
 
@@ -39,6 +49,40 @@ def test_other_encodings(place: Place, mark: str, encoding: str) -> None:
     (source,) = summary["sources"]
     assert (source["path"], source["encoding"]) == ("leads.csv", {"utf-16": "utf-16-le"}.get(encoding, encoding))
     assert ("which is a guess" in ended.err) == (encoding == "cp1252")
+    assert copies(place) == []
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd", "zip", "stdin", "stdin-gzip"])
+def test_containers(place: Place, mark: str, how: str) -> None:
+    given = {"gzip": "leads.csv.gz", "zstd": "leads.csv.zst", "zip": "leads.zip"}.get(how, "-")
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 300), given=given)
+    data = (place.directory / "leads.csv").read_bytes()
+    (place.directory / "leads.csv").unlink()
+    path = place.write("packed" if given == "-" else given, PACKS[how](data))
+
+    ended = place.run("import", given, "--out", "report", stdin=path)
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert summary["sources"][0]["path"] == given
+    assert copies(place) == []
+
+
+def test_killed_while_it_reads_a_pipe(place: Place, mark: str) -> None:
+    pipe = place.directory / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)  # so that opening it does not wait
+    try:
+        os.write(writer, f"email,firstName\nada@{mark},Ada\n".encode())
+        with place.start("import", "-", "--json", stdin=pipe) as command:
+            until("a copy", lambda: copies(place), command.shown)
+            command.kill()
+    finally:
+        os.close(writer)
+    ended = place.run("resume")
+    assert "standard input" in ended.err
+    assert "Import it again" in ended.err
+    assert place.marketo.people(mark) == []
     assert copies(place) == []
 
 
