@@ -239,7 +239,8 @@ async def _ask_planner(directory: Path) -> dict[str, str]:
                 answers[case.name] = f"refused: {str(error).replace(f'{path}: ', '')}"
                 continue
             source = found.sources[0]
-            told = [f"sent from a copy in UTF-8; it is {source.encoding}"] if source.content != source.absolute else []
+            told = ["sent from a copy"] if source.content != source.absolute else []
+            told += [f"read as {source.encoding}"] if source.encoding != "utf-8" else []
             told += [f"{source.blank_lines} blank lines left out"] if source.blank_lines else []
             told += [f"warning: {warning.replace(f'{path}: ', '')}" for warning in found.warnings]
             answers[case.name] = "; ".join([_counted(found.rows, len(case.meant) - 1), *told])
