@@ -8,14 +8,13 @@ checked and refused.
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from itertools import islice
 
 from orchestrator import records
 from orchestrator.errors import EncodingError, HeaderError, UnterminatedQuote
 from orchestrator.model import Format
-from orchestrator.source import masks
+from orchestrator.source.walk import State, walk
 
 HEADER_BYTES_MAX = 1_048_576  # more is no header, but a file without line ends or with a quote left open
 SAMPLE_RECORDS_MAX = 20  # enough to see a regular shape, few enough to be free
@@ -95,35 +94,6 @@ def not_utf8(name: str, line: int, offset: int, byte: int) -> NotUtf8:
     )
 
 
-class Utf8Check:
-    """Watches blocks of one file go by and names the line of the first byte that is no UTF-8."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        self._offset = 0
-
-    def feed(self, block: bytes, *, line_feeds: int) -> None:
-        """Check the next block; ``line_feeds`` stand before it in the file."""
-        pending: bytes = self._decoder.getstate()[0]
-        if pending or not block.isascii():
-            self._decode(block, pending, line_feeds, final=False)
-        self._offset += len(block)
-
-    def finish(self, *, line_feeds: int) -> None:
-        """Check that no character is cut off by the end of the file."""
-        self._decode(b"", self._decoder.getstate()[0], line_feeds, final=True)
-
-    def _decode(self, block: bytes, pending: bytes, line_feeds: int, *, final: bool) -> None:
-        try:
-            self._decoder.decode(block, final)
-        except UnicodeDecodeError as error:
-            in_block = max(0, error.start - len(pending))  # what was pending holds no line feed
-            line = line_feeds + block.count(b"\n", 0, in_block) + 1
-            offset = self._offset - len(pending) + error.start
-            raise not_utf8(self._name, line, offset, error.object[error.start]) from None
-
-
 def refuse_what_is_no_text(head: bytes, name: str) -> None:
     """Raise `EncodingError` if a file begins as something does that is no text."""
     for signature, what in _SIGNATURES:
@@ -135,14 +105,14 @@ def _header_range(text: bytes, delimiter: int, *, whole: bool, name: str) -> tup
     """Find the first record that is no blank line."""
     if not text:
         raise HeaderError(f"{name}: there is no header record. Write the API names of the fields into the first line.")
-    walked = masks.walk(text, delimiter, masks.State.START)
+    walked = walk(text, delimiter, State.START)
     start = 0
     for end in (walked.ends + 1).tolist():
         if text[start:end] not in (b"\n", b"\r\n"):
             return start, end
         start = end
     quote_line = None
-    if walked.state is masks.State.QUOTED and walked.opened_at is not None:
+    if walked.state is State.QUOTED and walked.opened_at is not None:
         quote_line = text.count(b"\n", 0, walked.opened_at) + 1
     if not whole:
         cause = "lines never end" if quote_line is None else f"a quote opened in line {quote_line} is never closed"

@@ -1,7 +1,7 @@
 r"""Where the records of one block of bytes end: bit masks where they suffice, the exact machine where not.
 
-The grammar is the one of ``records.py``.  Between two blocks the machine is in one of four states (`State`),
-and nothing else has to be carried over, so a file can be cut into blocks anywhere.
+The grammar is the one of ``records.py``.  Between two blocks the machine is in one of few states (`State`), and
+nothing else has to be carried over, so a file can be cut into blocks anywhere.
 
 **Masks.**  For every character of interest numpy compares the whole block and packs the answer, one bit a
 byte, 64 bytes to a word.  The running xor of the quote mask (each bit: is the number of quotes so far odd?)
@@ -21,129 +21,173 @@ at a cell's start opens, inside quotes the next one closes, and after a closing 
 follow.  A carriage return may follow a closing quote and may not precede an opening one, because alone it is
 text; before a line feed it does no harm.
 
-**Fallback.**  The first byte that breaks a rule is known exactly, since all before it is sound.  Such a
-block is given to `walk`, which jumps from quoted cell to quoted cell with a regular expression: several times
-slower, never wrong, and only for the blocks that need it.
+**Repair.**  The first byte that breaks a rule is known exactly, since all before it is sound: there the machine
+is in the middle of a cell, outside quotes, and the quotes in the rest of that cell are text.  They are taken out of
+the mask, and the words from there on are computed again.
+
+**Fallback.**  A block that needs many repairs is given to the exact machine (`walk`), and so are the blocks after
+it for a while, because such blocks come together; then the masks are tried again.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from enum import Enum
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
-Offsets = NDArray[np.int64]
+from orchestrator.source.bits import (
+    WORD_BITS,
+    Words,
+    clear,
+    first_offset,
+    is_set,
+    mask,
+    packed,
+    running_xor,
+    set_,
+    set_from,
+    shifted,
+)
+from orchestrator.source.blocks import CARRIAGE_RETURN, LINE_FEED, QUOTE, WORD_BYTES, Block
+from orchestrator.source.oddities import Oddity
+from orchestrator.source.walk import State, Walk, behind_quote, cell_end, in_text, walk
 
-QUOTE, LINE_FEED, CARRIAGE_RETURN = b'"\n\r'
-_WORD_BITS = 64
-_LITTLE_ENDIAN_WORD = np.dtype("<u8")  # bit k of word w is byte 64 w + k, on any machine
-_TOP_BIT = np.uint64(63)
+REPAIRS_MAX: Final = 24  # of one block; more cost as much as the exact machine
+BLOCKS_WALKED: Final = 8  # with the exact machine, once it was needed
+
+Odd = list[tuple[int, Oddity]]
 
 
-class State(Enum):
-    """Where the machine stands between two bytes."""
-
-    START = "start"  # a cell begins
-    PLAIN = "plain"  # inside a cell, outside quotes, quotes are text
-    QUOTED = "quoted"  # inside quotes
-    CLOSING = "closing"  # behind a quote inside quotes: it closed, or it is the first of an escaped pair
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Scan:
-    """What one block holds; the masks have one bit a byte."""
+    """What one block holds; the masks have one bit a byte, and are good until the next block is scanned."""
 
     line_feeds: Words
-    carriage_returns: Words | None  # None: there is none
     ends: Words  # the line feeds outside quotes
+    delimiters: Words  # those outside quotes
+    carriage_returns: Words | None  # None: there is none
     state: State  # behind the block's last byte
-    literal_at: int | None  # the first byte where a quote, or what follows one, had to be taken as text
+    odd: Odd  # the first byte that makes a cell odd, once a cell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
-    """What the exact machine saw of one block."""
+class Scanner:
+    """Scans blocks of one file in arrays that are made once."""
 
-    ends: Offsets  # of the line feeds outside quotes
-    state: State
-    opened_at: int | None  # where the last quoted cell that began in this block begins
+    def __init__(self, delimiter: int, bytes_max: int) -> None:
+        """Make room for blocks of so many bytes."""
+        words = -(-bytes_max // WORD_BYTES)
+        self._delimiter = delimiter
+        self._flags = np.empty(words * WORD_BYTES, np.bool_)
+        self._rooms = np.empty((6, words), np.uint64)
+        self._walks_left = 0
 
-
-def scan(block: bytes, delimiter: int, state: State) -> Scan:
-    """Find the record ends of a block that is not empty and begins in ``state``."""
-    values = np.frombuffer(block, np.uint8)
-    line_feeds = _mask(values, LINE_FEED)
-    carriage_returns = _mask(values, CARRIAGE_RETURN) if CARRIAGE_RETURN in block else None
-    if QUOTE not in block and state is not State.CLOSING:
-        inside = state is State.QUOTED
-        return Scan(
+    def scan(self, block: Block, state: State, before: bytes) -> Scan:
+        """Find the record ends of a block that begins in ``state``, behind the bytes ``before``."""
+        values, flags = block.values[: block.words * WORD_BYTES], self._flags[: block.words * WORD_BYTES]
+        line_feeds = mask(values, LINE_FEED, flags)
+        delimiters = mask(values, self._delimiter, flags)
+        carriage_returns = mask(values, CARRIAGE_RETURN, flags) if block.returned else None
+        seen = Scan(
             line_feeds=line_feeds,
+            ends=line_feeds,
+            delimiters=delimiters,
             carriage_returns=carriage_returns,
-            ends=np.zeros_like(line_feeds) if inside else line_feeds,
-            state=state if inside else _outside_state(block, delimiter),
-            literal_at=None,
+            state=state,
+            odd=[],
         )
-    quotes = _mask(values, QUOTE)
-    inside_quotes = _running_xor(quotes, odd=state is State.QUOTED)
-    opening, closing = quotes & inside_quotes, quotes & ~inside_quotes
-    separators = _mask(values, delimiter) | line_feeds
-    may_follow = separators | quotes if carriage_returns is None else separators | quotes | carriage_returns
-    misplaced = opening & ~_shifted(separators | closing, carry=state in (State.START, State.CLOSING))
-    misplaced |= _shifted(closing, carry=state is State.CLOSING) & ~may_follow
-    literal_at = _first_bit(misplaced)
-    if literal_at is not None and literal_at < len(block):  # behind the last byte the next block decides
-        walked = walk(block, delimiter, state)
-        ends, end_state = _mask_of(walked.ends, len(line_feeds)), walked.state
-    else:
-        literal_at = None
-        ends = line_feeds & ~inside_quotes
-        if _bit(inside_quotes, len(block) - 1):
-            end_state = State.QUOTED
+        if not block.quoted and state is not State.CLOSING:
+            if state is State.QUOTED:
+                seen.ends = seen.delimiters = np.zeros_like(line_feeds)
+            else:
+                seen.state = self._state_outside(block, seen, odd=state is State.ODD)
+            return seen
+        if self._walks_left:
+            self._walks_left -= 1
+        elif self._repair(block, seen, mask(values, QUOTE, flags), state, before):
+            return seen
         else:
-            end_state = State.CLOSING if block[-1] == QUOTE else _outside_state(block, delimiter)
-    return Scan(
-        line_feeds=line_feeds,
-        carriage_returns=carriage_returns,
-        ends=ends,
-        state=end_state,
-        literal_at=literal_at,
-    )
+            self._walks_left = BLOCKS_WALKED
+        self._take(seen, walk(block.data[: block.size], self._delimiter, state, before))
+        return seen
 
+    def _take(self, seen: Scan, walked: Walk) -> None:
+        """Take over what the exact machine saw."""
+        flags = self._flags[: len(seen.line_feeds) * WORD_BITS]
+        flags[:] = False
+        turns = np.array(walked.begins + walked.stops, np.int64)
+        flags[turns[turns < len(flags)]] = True
+        inside = running_xor(packed(flags), 0, *self._rooms[:2, : len(seen.line_feeds)])
+        np.bitwise_not(inside, out=inside)
+        seen.ends = seen.line_feeds & inside
+        seen.delimiters = seen.delimiters & inside
+        seen.state, seen.odd = walked.state, walked.odd
 
-def walk(block: bytes, delimiter: int, state: State) -> Walk:
-    """Run the exact machine over a block that is not empty and begins in ``state``."""
-    first_cell, further_cells = _QUOTED_STRETCHES[delimiter]
-    begins: list[int] = []
-    stops: list[int] = []
-    opened_at: int | None = None
-    end_state: State | None = None
-    found: re.Match[bytes] | None = None
-    opens = block[0] == QUOTE
-    if state is State.QUOTED or (opens and state in (State.START, State.CLOSING)):
-        found = first_cell.match(block, 0 if state is State.QUOTED else 1)
-    if found is not None:
-        opened_at = 0 if state is State.START else None
-        begins.append(0)
-        stops.append(found.end())
-        if found.start(2) > 0:
-            opened_at = found.start(2) - 1
-    for found in further_cells.finditer(block, stops[0] if stops else 0):
-        begins.append(found.start())
-        stops.append(found.end())
-        opened_at = (found.start(1) if found[2] is None else found.start(2)) - 1
-    if found is not None and not found[3]:
-        end_state = State.QUOTED
-    elif stops and stops[-1] == len(block):
-        end_state = State.CLOSING
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == LINE_FEED)
-    if begins:  # a line feed is outside if as many quoted stretches have stopped as have begun before it
-        begun = np.searchsorted(np.array(begins), ends, side="right")
-        ends = ends[begun == np.searchsorted(np.array(stops), ends, side="right")]
-    return Walk(ends=ends, state=end_state or _outside_state(block, delimiter), opened_at=opened_at)
+    def _repair(self, block: Block, seen: Scan, quotes: Words, state: State, before: bytes) -> bool:
+        """Find the record ends with masks, repairing them if need be; False if they need too much of it."""
+        inside, closing, behind_closing, wrong, may_open, may_follow = self._rooms[:, : block.words]
+        np.bitwise_or(seen.delimiters, seen.line_feeds, out=may_follow)
+        shifted(may_follow, state is State.START, may_open)
+        if seen.carriage_returns is not None:
+            may_follow |= seen.carriage_returns
+        np.bitwise_or(may_follow, quotes, out=may_follow)
+        set_from(may_follow, block.size)  # behind the last byte the next block decides
+        data, size = block.data, block.size
+        odd_until = -1
+        if state is State.ODD:
+            odd_until = self._clear(block, quotes, 0)
+        at, odd, carry = 0, state is State.QUOTED, state is State.CLOSING
+        for _ in range(REPAIRS_MAX):
+            here = slice(at, None)
+            running_xor(quotes[here], odd, inside[here], wrong[here])
+            np.bitwise_and(quotes[here], inside[here], out=wrong[here])
+            np.bitwise_xor(quotes[here], wrong[here], out=closing[here])
+            shifted(closing[here], carry, behind_closing[here])
+            wrong[here] &= ~(may_open[here] | behind_closing[here])
+            wrong[here] |= behind_closing[here] & ~may_follow[here]
+            first = first_offset(wrong[here])
+            if first is None:
+                break
+            offset = at * WORD_BITS + first
+            if is_set(behind_closing, offset):
+                seen.odd.append((offset, behind_quote(data, offset, before)))
+                set_(may_follow, offset)
+            else:
+                seen.odd.append((offset, in_text(data, offset, self._delimiter, before)))
+            odd_until = self._clear(block, quotes, offset)
+            at = offset // WORD_BITS
+            if at:
+                odd = is_set(inside, at * WORD_BITS - 1)
+                carry = is_set(closing, at * WORD_BITS - 1)
+        else:
+            seen.odd = []
+            return False
+        if is_set(inside, size - 1):
+            seen.state = State.QUOTED
+        elif is_set(quotes, size - 1):
+            seen.state = State.CLOSING
+        elif data[size - 1] in (self._delimiter, LINE_FEED):
+            seen.state = State.START
+        else:
+            seen.state = State.ODD if odd_until == size else State.PLAIN
+        np.bitwise_not(inside, out=inside)
+        seen.ends = np.bitwise_and(seen.line_feeds, inside, out=closing)
+        seen.delimiters &= inside
+        return True
+
+    def _clear(self, block: Block, quotes: Words, start: int) -> int:
+        """Take the quotes out that are text in the rest of a cell; return where that ends."""
+        stop = min(cell_end(block.data, start, self._delimiter), block.size)
+        quote = block.data.find(QUOTE, start, stop)
+        while quote >= 0:
+            clear(quotes, quote)
+            quote = block.data.find(QUOTE, quote + 1, stop)
+        return stop
+
+    def _state_outside(self, block: Block, seen: Scan, *, odd: bool) -> State:
+        if block.data[block.size - 1] in (self._delimiter, LINE_FEED):
+            return State.START
+        return State.ODD if odd and not seen.line_feeds.any() and not seen.delimiters.any() else State.PLAIN
 
 
 def blank_ends(seen: Scan, *, record_starts: bool, carriage_return_starts: bool) -> Words:
@@ -152,100 +196,10 @@ def blank_ends(seen: Scan, *, record_starts: bool, carriage_return_starts: bool)
     ``record_starts``: the block's first byte starts a record.  ``carriage_return_starts``: the record that
     reaches into this block has, so far, one carriage return and nothing else.
     """
-    starts = _shifted(seen.ends, carry=record_starts)
-    blank = seen.ends & starts
-    if seen.carriage_returns is not None or carriage_return_starts:
-        lone = starts & seen.carriage_returns if seen.carriage_returns is not None else np.zeros_like(starts)
-        blank |= seen.ends & _shifted(lone, carry=carriage_return_starts)
+    starts = shifted(seen.ends, record_starts, np.empty_like(seen.ends))
+    if seen.carriage_returns is None and not carriage_return_starts:
+        return np.bitwise_and(starts, seen.ends, out=starts)
+    blank = starts & seen.ends
+    lone = np.zeros_like(starts) if seen.carriage_returns is None else starts & seen.carriage_returns
+    blank |= seen.ends & shifted(lone, carry=carriage_return_starts, out=np.empty_like(lone))
     return blank
-
-
-def count(words: Words) -> int:
-    """Count the bits that are set."""
-    return int(np.bitwise_count(words).sum(dtype=np.int64))
-
-
-def last_offset(words: Words) -> int | None:
-    """Return the offset of the last bit that is set, if any is."""
-    reversed_index = int((words[::-1] != 0).argmax())
-    index = len(words) - 1 - reversed_index
-    word = int(words[index])
-    return index * _WORD_BITS + word.bit_length() - 1 if word else None
-
-
-def offsets(words: Words) -> Offsets:
-    """Return the offsets of all bits that are set, rising."""
-    return np.flatnonzero(
-        np.unpackbits(words.astype(_LITTLE_ENDIAN_WORD, copy=False).view(np.uint8), bitorder="little")
-    )
-
-
-def _quoted_stretches(delimiter: int) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return what continues a quoted cell, and what finds the next one, up to the record's last quoted cell.
-
-    A stretch holds no line feed outside quotes: it goes on behind a closing quote over the rest of that cell
-    and over plain cells to the next opening quote of the same record, so most records cost one match.  Groups:
-    1 the first cell's inside, 2 the last further one's, 3 the closing quote (empty if the block ends first).
-    The second pattern begins with the quote and looks back from there, because the engine finds a literal
-    much faster than a class of characters.
-    """
-    mark = re.escape(bytes([delimiter]))
-    inside = rb'([^"]*+(?:""[^"]*+)*+)'
-    plain_cell = rb'(?:(?!")[^' + mark + rb"\n]*+" + mark + rb")"
-    stretch = inside + rb'(?:"[^' + mark + rb"\n]*+" + mark + plain_cell + rb'*+"' + inside + rb')*+("?)'
-    return re.compile(stretch), re.compile(rb'"(?<=[\n' + mark + rb']")' + stretch)
-
-
-_QUOTED_STRETCHES = {delimiter: _quoted_stretches(delimiter) for delimiter in b",;\t"}
-
-
-def _outside_state(block: bytes, delimiter: int) -> State:
-    return State.START if block[-1] in (delimiter, LINE_FEED) else State.PLAIN
-
-
-def _mask(values: NDArray[np.uint8], value: int) -> Words:
-    packed = np.packbits(values == value, bitorder="little")
-    if missing := -len(packed) % 8:
-        packed = np.concatenate((packed, np.zeros(missing, np.uint8)))
-    return _words(packed)
-
-
-def _mask_of(positions: Offsets, words: int) -> Words:
-    flags = np.zeros(words * _WORD_BITS, bool)
-    flags[positions] = True
-    return _words(np.packbits(flags, bitorder="little"))
-
-
-def _words(packed: NDArray[np.uint8]) -> Words:
-    return packed.view(_LITTLE_ENDIAN_WORD).astype(np.uint64, copy=False)
-
-
-def _shifted(words: Words, *, carry: bool) -> Words:
-    """Move every bit to the next byte; ``carry`` becomes the first bit."""
-    moved = np.left_shift(words, np.uint64(1))
-    moved[1:] |= words[:-1] >> _TOP_BIT
-    if carry:
-        moved[0] |= np.uint64(1)
-    return moved
-
-
-def _running_xor(words: Words, *, odd: bool) -> Words:
-    """Set every bit to the parity of the bits up to and including it, after ``odd`` or even before them."""
-    parity = words.copy()
-    for distance in (1, 2, 4, 8, 16, 32):
-        parity ^= parity << distance
-    before = np.empty_like(parity)
-    before[0] = odd
-    before[1:] = np.bitwise_xor.accumulate(parity[:-1] >> _TOP_BIT) ^ np.uint64(odd)
-    parity ^= np.negative(before)  # minus one is all ones
-    return parity
-
-
-def _bit(words: Words, offset: int) -> bool:
-    return bool(int(words[offset // _WORD_BITS]) >> offset % _WORD_BITS & 1)
-
-
-def _first_bit(words: Words) -> int | None:
-    index = int((words != 0).argmax())
-    word = int(words[index])
-    return index * _WORD_BITS + (word & -word).bit_length() - 1 if word else None

@@ -10,7 +10,7 @@ class Seen:
     """What stands in ``data``: every record with its place, blank lines among them."""
 
     records: list = field(default_factory=list)  # (start, end, line, cells), cells None for a blank line
-    literal_line: int | None = None  # the first quote, or text behind one, that had to be taken as it stands
+    odd: list = field(default_factory=list)  # (kind, line) of each cell in which a quote had to be taken as it stands
     open_quote: tuple | None = None  # (line, offset) of a quote that is never closed
 
 
@@ -21,6 +21,7 @@ def read(data: bytes, delimiter: str) -> Seen:
     start = bare_from = 0  # where the record starts; how many of the cell's bytes stand inside quotes
     line = start_line = 1
     opened = (0, 0)
+    cell_is_odd = False
 
     def end_record(end):
         nonlocal cell, cells, start, start_line, bare_from
@@ -47,16 +48,16 @@ def read(data: bytes, delimiter: str) -> Seen:
             cell.append(byte)
             bare_from = len(cell)
         elif byte == 10:
-            state = "start"
+            state, cell_is_odd = "start", False
             end_record(offset + 1)
         elif byte == mark:
-            state, bare_from = "start", 0
+            state, bare_from, cell_is_odd = "start", 0, False
             cells.append(cell.decode("utf-8", "replace"))
             cell = bytearray()
         else:
-            odd = byte == 34 or (state == "closing" and byte != 13)
-            if odd and seen.literal_line is None:
-                seen.literal_line = line
+            if (byte == 34 or (state == "closing" and byte != 13)) and not cell_is_odd:
+                cell_is_odd = True
+                seen.odd.append((what_is_odd(data, offset, state, mark), line))
             cell.append(byte)
             state = "plain"
     if state == "quoted":
@@ -66,6 +67,36 @@ def read(data: bytes, delimiter: str) -> Seen:
     return seen
 
 
+def what_is_odd(data, offset, state, mark):
+    before = (b"\n\n" + data[:offset])[-2:]
+    if state == "closing":
+        return "BACKSLASH_BEFORE_QUOTE" if before[0] == 92 else "TEXT_BEHIND_QUOTE"
+    return "BLANK_BEFORE_QUOTE" if before[1] == 32 and before[0] in (mark, 10) else "QUOTE_IN_TEXT"
+
+
+def oddities(data: bytes, seen: Seen, header: int) -> dict:
+    """Return {kind: (line of the first, count)} of everything odd; the records from ``header`` on are data."""
+    found = [(kind, line) for kind, line in seen.odd if line >= seen.records[header + 1][2]]
+    columns = len(seen.records[header][3])
+    windows = data[: seen.records[header][1]].endswith(b"\r\n")
+    for number, (start, end, line, cells) in enumerate(seen.records):
+        text = data[start:end]
+        if cells is None:
+            found.append(("BLANK_LINE", line))
+        if number <= header:
+            continue
+        if cells is not None and len(cells) != columns:
+            found.append(("CELLS_MISSING" if len(cells) < columns else "CELLS_LEFT_OVER", line))
+        if text.endswith(b"\n") and text.endswith(b"\r\n") != windows:
+            found.append(("OTHER_LINE_END", line + text.count(b"\n") - 1))
+        found += [("NUL", line + text.count(b"\n", 0, at)) for at, byte in enumerate(text) if not byte]
+    kinds = {kind for kind, _ in found}
+    return {
+        kind: (min(line for each, line in found if each == kind), sum(each == kind for each, _ in found))
+        for kind in kinds
+    }
+
+
 def rows(data: bytes, delimiter: str, first_row: int = 1, first_line: int = 1) -> list:
     """Return (row, line, cells) of every record that is no blank line."""
     found = [(line + first_line - 1, cells) for _, _, line, cells in read(data, delimiter).records if cells is not None]
@@ -73,7 +104,7 @@ def rows(data: bytes, delimiter: str, first_row: int = 1, first_line: int = 1) -
 
 
 def cut(data: bytes, delimiter: str, part_bytes_max: int, rows_max: int):
-    """Plan ``data`` the slow way: ``(spans, blank_lines, literal_line)``, or the name and line of an error.
+    """Plan ``data`` the slow way: ``(spans, oddities)``, or the name and line of an error.
 
     A span is (start, end, first_row, rows, first_line).
     """
@@ -108,4 +139,4 @@ def cut(data: bytes, delimiter: str, part_bytes_max: int, rows_max: int):
     close()
     if not spans:
         return ("SourceError", 0, 0)
-    return spans, sum(not record[3] for record in records), seen.literal_line
+    return spans, oddities(data[shift:], seen, header)

@@ -19,12 +19,19 @@ from orchestrator.errors import (
     UnterminatedQuote,
 )
 from orchestrator.model import FileIdentity, Format, Source, Span
-from orchestrator.source import masks
+from orchestrator.source import bits, blocks, masks
+from orchestrator.source.oddities import Oddity
 from orchestrator.source.split import plan, replan
+from orchestrator.source.walk import State, walk
 from tests.unit.source import generate, machine
 
 GENERATED_FILES = int(os.environ.get("GENERATED_FILES", "500"))
-KINDS = ("RecordTooLarge", "UnterminatedQuote", "spans", "literal", "blank")  # what 500 files must show often
+KINDS = (
+    "RecordTooLarge",
+    "UnterminatedQuote",
+    "spans",
+    *(kind.name for kind in Oddity),
+)  # what 500 files must show often
 BLOCK_SIZES = [1, 2, 3, 7, 63, 64, 65, 128, 1000, 1 << 19]
 
 
@@ -55,8 +62,13 @@ def outcome(path, data, **how):
     except SourceError as error:
         return (type(error).__name__, 0, 0)
     check_promises(data, found, how["form"].delimiter)
-    literal = [int(re.search(r"from line (\d+)", warning)[1]) for warning in found.warnings]
-    return [shape(span) for span in found.spans], found.source.blank_lines, literal[0] if literal else None
+    odd = {}
+    for warning in found.warnings:
+        line, count, what = re.fullmatch(r"x\.csv: from line (\d+) on, ([\d,]+) (.*)\.", warning).groups()
+        odd[Oddity(what).name] = (int(line), int(count.replace(",", "")))
+    assert len(odd) == len(found.warnings)
+    assert odd.get("BLANK_LINE", (0, 0))[1] == found.source.blank_lines
+    return [shape(span) for span in found.spans], odd
 
 
 def check_promises(data, found, delimiter):
@@ -100,8 +112,7 @@ def test_generated_files_are_cut_where_the_machine_cuts_them(tmp_path):
             seen[expected[0]] += 1
         else:
             seen["spans"] += len(expected[0]) > 2
-            seen["blank"] += expected[1] > 0
-            seen["literal"] += expected[2] is not None
+            seen.update(expected[1].keys())
     assert GENERATED_FILES < 500 or min(seen[kind] for kind in KINDS) > 15, f"the generator has become too tame: {seen}"
 
 
@@ -128,19 +139,33 @@ def test_any_text_is_cut_where_the_machine_cuts_it(tmp_path, text, block_bytes, 
     assert found == machine.cut(data, ",", part_bytes_max, rows_max)
 
 
+def block_of(data):
+    (block,) = blocks.blocks_of(data, 0)
+    return block
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from(generate.PIECES), min_size=1, max_size=150).map("".join),
-    st.sampled_from(list(masks.State)),
+    st.sampled_from(list(State)),
+    st.sampled_from([b"\n\n", b", ", b'x"', b'\\"']),
 )
-def test_masks_and_walk_agree_on_every_block(text, state):
-    """The masks of a sound block and the exact machine, from every state."""
-    block = text.encode()
-    seen, walked = masks.scan(block, ord(","), state), masks.walk(block, ord(","), state)
-    assert masks.offsets(seen.ends).tolist() == walked.ends.tolist()
-    assert seen.state is walked.state
-    assert masks.count(seen.line_feeds) == block.count(b"\n")
-    assert masks.last_offset(seen.ends) == (walked.ends[-1] if len(walked.ends) else None)
+def test_masks_and_walk_agree_on_every_block(text, state, before):
+    """The masks, repaired or not, and the exact machine, from every state."""
+    block = block_of(text.encode())
+    scanner = masks.Scanner(ord(","), block.size)
+    seen = scanner.scan(block, state, before)
+    ends, delimiters = bits.offsets(seen.ends).tolist(), bits.offsets(seen.delimiters).tolist()
+    last = bits.last_offset(seen.ends)
+    scanner._walks_left = 1
+    again = scanner.scan(block, state, before)
+    assert ends == bits.offsets(again.ends).tolist()
+    assert delimiters == bits.offsets(again.delimiters).tolist()
+    assert (seen.state, seen.odd) == (again.state, again.odd)
+    assert bits.count(seen.line_feeds) == text.count("\n")
+    walked = walk(text.encode(), ord(","), state, before)
+    assert ends == walked.ends.tolist()
+    assert last == (walked.ends[-1] if len(walked.ends) else None)
 
 
 def test_a_file_by_hand(tmp_path):
@@ -168,7 +193,7 @@ def test_a_file_by_hand(tmp_path):
         rows=3,
         blank_lines=1,
     )
-    assert found.warnings == ()
+    assert found.warnings == ("x.csv: from line 4 on, 1 line(s) are blank; they are no rows.",)
 
 
 def test_a_span_takes_as_many_bytes_as_are_allowed_and_no_more(tmp_path):
@@ -203,18 +228,26 @@ def test_a_quote_that_is_never_closed_is_found_far_back(tmp_path):
         planned(tmp_path / "x.csv", b'\nid,"t\n1,a\n')
 
 
-def test_only_blocks_with_an_inch_mark_take_the_exact_machine(tmp_path, monkeypatch):
+def test_few_stray_quotes_are_repaired_and_many_take_the_exact_machine_for_a_while(tmp_path, monkeypatch):
     walked = []
-    walk = masks.walk
     monkeypatch.setattr(masks, "walk", lambda block, *rest: walked.append(block) or walk(block, *rest))
-    rows = [b'%d,"quoted, cell"\n' % number for number in range(1000)]
-    rows[500] = b'500,12" pipe, 3" wide\n'
-    found = planned(tmp_path / "x.csv", b"id,t\n" + b"".join(rows), block_bytes=512, rows_max=100)
-    assert found.source.rows == 1000
-    assert [span.rows for span in found.spans] == [100] * 10
-    assert len(found.warnings) == 1
-    assert "from line 502 on" in found.warnings[0]
-    assert [rows[500] in block for block in walked[1:]] == [True], "the header's block, and one more"
+    quoted, stray = b'10000,"quoted, cell"\n', b'1,12" pipe 3" wide\n'
+    rows = [quoted] * 3000
+    rows[500] = stray
+    found = planned(
+        tmp_path / "x.csv", b"id,t\n" + b"".join(rows), block_bytes=1024, rows_max=1000, part_bytes_max=10**6
+    )
+    assert [span.rows for span in found.spans] == [1000] * 3
+    assert found.warnings == (f"x.csv: from line 502 on, 1 {Oddity.QUOTE_IN_TEXT.value}.",)
+    assert not walked
+    rows[600:700] = [stray] * 100
+    found = planned(
+        tmp_path / "x.csv", b"id,t\n" + b"".join(rows), block_bytes=1024, rows_max=1000, part_bytes_max=10**6
+    )
+    assert found.warnings == (f"x.csv: from line 502 on, 101 {Oddity.QUOTE_IN_TEXT.value}.",)
+    assert walked[0].count(stray) > masks.REPAIRS_MAX
+    assert len(walked) == 1 + masks.BLOCKS_WALKED, "those with stray quotes, and some more"
+    assert stray not in walked[-1]
 
 
 def test_nul_bytes_are_text(tmp_path):
@@ -260,22 +293,23 @@ def test_files_that_cannot_be_planned_say_why(tmp_path, data, error, message):
 @pytest.mark.parametrize("change", [lambda file: file.truncate(50), lambda file: file.write(b"more")])
 def test_a_file_that_is_still_written_is_refused(tmp_path, monkeypatch, change):
     path = tmp_path / "x.csv"
-    pread = os.pread
+    preadv = os.preadv
 
-    def disturbed(descriptor, length, offset):
-        if offset == 64:  # the second block
+    def disturbed(descriptor, buffers, offset):
+        if offset == 67:  # the second block
             with path.open("ab") as file:
                 change(file)
-        return pread(descriptor, length, offset)
+        return preadv(descriptor, buffers, offset)
 
-    monkeypatch.setattr(os, "pread", disturbed)
+    monkeypatch.setattr(os, "preadv", disturbed)
     with pytest.raises(SourceChanged, match=r"x\.csv: the file was written to while it was read"):
         planned(path, b"id\n" + b"1\n" * 100)
 
 
 def test_a_file_system_may_give_less_than_was_asked(tmp_path, monkeypatch):
-    pread = os.pread
+    pread, preadv = os.pread, os.preadv
     monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: pread(descriptor, min(length, 10), offset))
+    monkeypatch.setattr(os, "preadv", lambda descriptor, buffers, offset: preadv(descriptor, [buffers[0][:10]], offset))
     found = planned(tmp_path / "x.csv", b"id\n" + b"1\n" * 100)
     assert found.source.rows == 100
     assert len(replan(found.source, found.spans[0], part_bytes_max=103, rows_max=100)) == 2

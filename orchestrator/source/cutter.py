@@ -1,0 +1,271 @@
+"""Spans from records: as many whole records as fit, one span after the other.
+
+Spans follow each other without a gap.  Blank lines are bytes of a span and no rows of it; no span is without
+rows, so only blank lines that fit in with no row (at the end of the file, or before a record that needs the
+whole span for itself) are left out, and the next span begins behind them.
+
+**Checksums.**  A block that no span ends in brings its checksum along.  Where a span ends within a block, its parts
+are taken by themselves.  Only a span that ends in an earlier block, because the record behind it is longer than
+what is left of that, is read again from there on.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.errors import RecordTooLarge
+from orchestrator.model import Span
+from orchestrator.source import bits
+from orchestrator.source.blocks import BLOCK_BYTES, LINE_FEED, Block, append_checksum
+from orchestrator.source.cells import CellCount, Deviation
+from orchestrator.source.masks import Scan, Scanner, blank_ends
+from orchestrator.source.oddities import Oddities, Oddity
+from orchestrator.source.walk import BEFORE_BYTES, FILE_STARTS, State
+
+CARRIAGE_RETURN = b"\r"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A place between two records, and what lies before it in the file."""
+
+    offset: int
+    rows: int
+    line_feeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a span may hold."""
+
+    bytes_max: int
+    rows_max: int
+    oversized: bool = False  # whether a record over the cap becomes a span of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the rows are compared with."""
+
+    columns: int
+    line_end: bytes  # of the header
+
+
+class Cutter:
+    """Takes the data of a file block by block and closes a span whenever the next record does not fit."""
+
+    def __init__(
+        self,
+        *,
+        source: int,
+        name: str,
+        delimiter: int,
+        start: Mark,
+        limits: Limits,
+        read: Callable[[int, int], bytes],
+        shape: Shape | None = None,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        """Begin at a mark.
+
+        ``read`` returns bytes from one offset to another that were there before; ``shape`` None compares
+        the rows with nothing.
+        """
+        self.spans: list[Span] = []
+        self.odd = Oddities()
+        self.state = State.START
+        self.line_feeds = start.line_feeds
+        self.last_end = start  # where the last whole record ends
+        self.delimiter = delimiter
+        self._source = source
+        self._name = name
+        self._limits = limits
+        self._read = read
+        self._block_bytes = block_bytes
+        self._scanner = Scanner(delimiter, block_bytes)
+        self._cells = None if shape is None else CellCount(shape.columns)
+        self._line_end = None if shape is None else shape.line_end
+        self._start = start  # of the span under way
+        self._offset = start.offset
+        self._before = FILE_STARTS  # the last bytes
+        self._only_return = False  # the record under way is, so far, one carriage return
+        self._checksum = 0  # of [start, offset)
+        self._end_block = start.offset  # where the block begins in which the last record ended
+        self._checksum_at_block = 0  # of [start, end_block)
+
+    @property
+    def rows(self) -> int:
+        """How many rows end at or before the last record end."""
+        return self.last_end.rows
+
+    def feed(self, block: Block) -> None:
+        """Take the next bytes, at least one."""
+        seen = self._scanner.scan(block, self.state, self._before)
+        records = bits.count(seen.ends)
+        line_feeds = records if seen.ends is seen.line_feeds else bits.count(seen.line_feeds)
+        blanks = blank_ends(
+            seen, record_starts=self._offset == self.last_end.offset, carriage_return_starts=self._only_return
+        )
+        blank_count = bits.count(blanks) if blanks.any() else 0
+        self._notice(block, seen, blanks, blank_count)
+        cut = False
+        if records:
+            done = (bits.last_offset(seen.ends) or 0) + 1
+            end = Mark(
+                offset=self._offset + done,
+                rows=self.rows + records - blank_count,
+                line_feeds=self.line_feeds + line_feeds - block.data.count(LINE_FEED, done, block.size),
+            )
+            if self._fits(end):
+                self.last_end, self._end_block, self._checksum_at_block = end, self._offset, self._checksum
+            else:
+                self._cut(block, seen, blanks)
+                cut = True
+        if not cut:
+            self._checksum = append_checksum(self._checksum, block, self._block_bytes)
+        self._offset += block.size
+        self.line_feeds += line_feeds
+        self.state = seen.state
+        self._before = (self._before + bytes(block.view[max(0, block.size - BEFORE_BYTES) : block.size]))[
+            -BEFORE_BYTES:
+        ]
+        self._only_return = self._offset == self.last_end.offset + 1 and self._before.endswith(CARRIAGE_RETURN)
+
+    def finish(self) -> None:
+        """Take what stands behind the last line end as a record, and close the last span."""
+        if self._offset > self.last_end.offset:
+            is_row = not self._only_return
+            line = self.last_end.line_feeds + 1
+            if not is_row:
+                self.odd.note(Oddity.BLANK_LINE, 1, line=line)
+            elif self._cells is not None and (deviation := self._cells.last()):
+                self.odd.note(Oddity.CELLS_LEFT_OVER if deviation > 0 else Oddity.CELLS_MISSING, 1, line=line)
+            end = Mark(offset=self._offset, rows=self.rows + is_row, line_feeds=self.line_feeds)
+            while not self._fits(end) and self._close(end):
+                pass
+            self.last_end = end
+        self._end_block, self._checksum_at_block = self._offset, self._checksum
+        self._close(self.last_end)
+
+    def _notice(self, block: Block, seen: Scan, blanks: bits.Words, blank_count: int) -> None:
+        """Count what is odd in a block."""
+
+        def note(kind: Oddity, count: int, offset: int) -> None:
+            """Note a kind that was seen first in the line of this byte."""
+            line = 0 if kind in self.odd else self.line_feeds + block.data.count(LINE_FEED, 0, offset) + 1
+            self.odd.note(kind, count, line=line)
+
+        for offset, kind in seen.odd:
+            note(kind, 1, offset)
+        if blank_count:
+            note(Oddity.BLANK_LINE, blank_count, bits.first_offset(blanks) or 0)
+        if block.lowest <= 0 and (nuls := block.data.count(0, 0, block.size)):
+            note(Oddity.NUL, nuls, block.data.find(0))
+        if self._line_end is not None:
+            self._notice_line_ends(block, seen, note)
+        if self._cells is not None and (wrong := self._cells.check(seen, blanks)) is not None:
+            for kind, deviation in ((Oddity.CELLS_MISSING, wrong.missing), (Oddity.CELLS_LEFT_OVER, wrong.left_over)):
+                self._note_cells(kind, deviation, note)
+
+    def _note_cells(self, kind: Oddity, deviation: Deviation | None, note: Callable[[Oddity, int, int], None]) -> None:
+        if deviation is not None and deviation.starts_behind is not None:
+            note(kind, deviation.count, deviation.starts_behind + 1)
+        elif deviation is not None:
+            self.odd.note(kind, deviation.count, line=self.last_end.line_feeds + 1)
+
+    def _notice_line_ends(self, block: Block, seen: Scan, note: Callable[[Oddity, int, int], None]) -> None:
+        follows = self._before.endswith(CARRIAGE_RETURN)
+        if seen.carriage_returns is None and not follows:
+            others = seen.ends if self._line_end == b"\r\n" else None
+        else:
+            returns = np.zeros_like(seen.ends) if seen.carriage_returns is None else seen.carriage_returns
+            others = seen.ends & bits.shifted(returns, follows, np.empty_like(returns))
+            if self._line_end == b"\r\n":
+                others ^= seen.ends
+        if others is not None and (count := bits.count(others)):
+            note(Oddity.OTHER_LINE_END, count, bits.first_offset(others) or 0)
+
+    def _fits(self, end: Mark) -> bool:
+        start, limits = self._start, self._limits
+        return end.offset - start.offset <= limits.bytes_max and end.rows - start.rows <= limits.rows_max
+
+    def _close(self, next_end: Mark) -> bool:
+        """Close the span under way at its last record end, in an earlier block, and begin the next one there.
+
+        False if there is nothing to close, because the record that ends at ``next_end`` is too large by itself.
+        """
+        if not self._may_close(next_end):
+            return False
+        end = self.last_end.offset
+        self._append(zlib.crc32(self._read(self._end_block, end), self._checksum_at_block))
+        self._checksum = 0
+        for offset in range(end, self._offset, self._block_bytes):
+            self._checksum = zlib.crc32(
+                self._read(offset, min(offset + self._block_bytes, self._offset)), self._checksum
+            )
+        self._end_block, self._checksum_at_block = end, 0
+        return True
+
+    def _may_close(self, next_end: Mark) -> bool:
+        start = self._start
+        if self.last_end.offset > start.offset:
+            return True
+        if next_end.offset > start.offset and not self._limits.oversized:
+            raise RecordTooLarge(
+                f"{self._name}: the record that starts in line {start.line_feeds + 1} has "
+                f"{next_end.offset - start.offset:,} bytes; one upload holds {self._limits.bytes_max:,} beside the header. "
+                "Shorten it, or look for a quote in it that is not closed."
+            )
+        return False
+
+    def _append(self, checksum: int) -> None:
+        """Append the span that ends at the last record end, if it has rows, and begin the next one."""
+        start, end = self._start, self.last_end
+        if end.rows > start.rows:
+            self.spans.append(
+                Span(
+                    source=self._source,
+                    start=start.offset,
+                    end=end.offset,
+                    first_row=start.rows + 1,
+                    rows=end.rows - start.rows,
+                    first_line=start.line_feeds + 1,
+                    crc32=checksum,
+                )
+            )
+        self._start = end
+
+    def _cut(self, block: Block, seen: Scan, blanks: bits.Words) -> None:
+        """Take the records that end in this block one span after the other."""
+        rows = seen.ends & ~blanks
+        rows_before = self.rows
+        done = 0  # so much of the block is in spans, or in the one under way, and in the checksum
+
+        def mark(last: int) -> Mark:
+            return Mark(
+                offset=self._offset + last + 1,
+                rows=rows_before + bits.count_until(rows, last),
+                line_feeds=self.line_feeds + bits.count_until(seen.line_feeds, last),
+            )
+
+        while (following := bits.first_from(seen.ends, done)) is not None:
+            too_far = self._start.offset + self._limits.bytes_max - self._offset
+            too_many = bits.nth(rows, self._start.rows + self._limits.rows_max + 1 - rows_before)
+            last = bits.last_before(seen.ends, too_far if too_many is None else min(too_far, too_many))
+            if last is None or last < done:
+                if done == 0:
+                    if self._close(mark(following)):
+                        continue
+                elif self._may_close(mark(following)):
+                    self._append(self._checksum)
+                    self._checksum = 0
+                    continue
+                last = following  # a record over the cap, by itself
+            self._end_block, self._checksum_at_block = self._offset + done, self._checksum
+            self._checksum = zlib.crc32(block.view[done : last + 1], self._checksum)
+            self.last_end, done = mark(last), last + 1
+        self._checksum = zlib.crc32(block.view[done : block.size], self._checksum)
