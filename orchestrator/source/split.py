@@ -66,22 +66,10 @@ def plan(
         beginning = detect.examine(head, whole=len(head) == size, given=format, name=given)
         if len(beginning.header) >= part_bytes_max:
             raise _header_too_large(given, len(beginning.header), part_bytes_max)
+        limits = Limits(bytes_max=part_bytes_max - len(beginning.header), rows_max=rows_max)
+        cutter = _cutter(descriptor, beginning, limits, index=index, name=given, block_bytes=block_bytes)
         utf8 = Utf8Check(given, block_bytes)
         utf8.begin(head[: beginning.data_start])
-        cutter = Cutter(
-            source=index,
-            name=given,
-            delimiter=ord(beginning.format.delimiter),
-            start=Mark(offset=beginning.data_start, rows=0, line_feeds=beginning.lines),
-            limits=Limits(bytes_max=part_bytes_max - len(beginning.header), rows_max=rows_max),
-            read=partial(_read, descriptor, name=given),
-            shape=Shape(
-                columns=len(beginning.columns), line_end=b"\r\n" if beginning.header.endswith(b"\r\n") else b"\n"
-            ),
-            block_bytes=block_bytes,
-        )
-        if beginning.blank_lines:
-            cutter.odd.note(Oddity.BLANK_LINE, beginning.blank_lines, line=1)
         try:
             with closing(read_blocks(descriptor, beginning.data_start, size, block_bytes)) as blocks:
                 for block in blocks:
@@ -132,6 +120,25 @@ def _empty(
         blank_lines=0,
     )
     return Plan(source=source, spans=(), warnings=())
+
+
+def _cutter(
+    descriptor: int, beginning: detect.Beginning, limits: Limits, *, index: int, name: str, block_bytes: int
+) -> Cutter:
+    line_end = b"\r\n" if beginning.header.endswith(b"\r\n") else b"\n"
+    cutter = Cutter(
+        source=index,
+        name=name,
+        delimiter=ord(beginning.format.delimiter),
+        start=Mark(offset=beginning.data_start, rows=0, line_feeds=beginning.lines),
+        limits=limits,
+        read=partial(_read, descriptor, name=name),
+        shape=Shape(columns=len(beginning.columns), line_end=line_end),
+        block_bytes=block_bytes,
+    )
+    if beginning.blank_lines:
+        cutter.odd.note(Oddity.BLANK_LINE, beginning.blank_lines, line=1)
+    return cutter
 
 
 def replan(source: Source, span: Span, *, part_bytes_max: int, rows_max: int) -> tuple[Span, ...]:
