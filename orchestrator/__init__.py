@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
     from orchestrator.following import JobHandle, JobStatus
     from orchestrator.forecast import Forecast
-    from orchestrator.model import CustomObjects, ExitCode, Format, Leads, OnUnknown, ProgramMembers, RepeatedKeys
+    from orchestrator.model import (
+        CustomObjects,
+        ExitCode,
+        Format,
+        IfKnown,
+        Leads,
+        OnUnknown,
+        ProgramMembers,
+        RepeatedKeys,
+    )
     from orchestrator.report.summary import Summary
     from orchestrator.requests import Destination, ImportRequest
 
@@ -29,6 +38,7 @@ _HOMES = {
     "ExitCode": "model",
     "Forecast": "forecast",
     "Format": "model",
+    "IfKnown": "model",
     "ImportRequest": "requests",
     "JobHandle": "following",
     "JobStatus": "following",
@@ -56,6 +66,7 @@ __all__ = [  # noqa: RUF022  # the order in which a reader meets them
     "ProgramMembers",
     "Format",
     "RepeatedKeys",
+    "IfKnown",
     "OnUnknown",
     "run",
     "JobHandle",

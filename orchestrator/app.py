@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random, SystemRandom
+from types import MappingProxyType
 from typing import Self
 
 import aiohttp
@@ -35,13 +34,14 @@ from orchestrator.journal.journal import Journal
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
-from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, Target
+from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
 from orchestrator.preview import Preview
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
 from orchestrator.resuming import Resumption
 from orchestrator.scratch import sweep
+from orchestrator.submitting import Submission
 from orchestrator.wiring import schedule_limits
 
 
@@ -74,9 +74,7 @@ class Orchestrator:
         self._journal = journal
         self._offload = offload
         self._clock = clock
-        self._rng = rng
         self._state_dir = settings.state.dir.expanduser().absolute()
-        self._home = home
         self._calls = CallCounts()
         log = library_logger()
         self._connection = Connection(
@@ -100,31 +98,21 @@ class Orchestrator:
             intake=self._intake,
             state_dir=self._state_dir,
         )
-        self._keeper = Keeper(
-            Means(
-                journal=journal,
-                offload=offload,
-                clock=clock,
-                rng=rng,
-                calls=self._calls,
-                state_dir=self._state_dir,
-                home=home,
-                drain_ms=round(1000 * settings.drain.seconds),
-                log=log,
-            )
-        )
-
-        self._resumption = Resumption(
-            journal=journal, keeper=self._keeper, intake=self._intake, calls=self._calls, home=home
-        )
-        self._control = Control(
+        means = Means(
             journal=journal,
             offload=offload,
             clock=clock,
+            rng=rng,
+            calls=self._calls,
             state_dir=self._state_dir,
             home=home,
-            wanted=self._keeper.wanted,
+            drain_ms=round(1000 * settings.drain.seconds),
+            log=log,
         )
+        self._keeper = Keeper(means)
+        self._submission = Submission(means, self._keeper, self._intake)
+        self._resumption = Resumption(means, self._keeper, self._intake)
+        self._control = Control(means, wanted=self._keeper.wanted)
 
     @classmethod
     @asynccontextmanager
@@ -214,47 +202,26 @@ class Orchestrator:
     async def submit(self, request: ImportRequest) -> JobHandle:
         """Check the sources, write the job to the journal, and begin to send it.
 
+        If an earlier job has the same key, or the same content and target, that one is gone on with, and its handle,
+        which is ``known``, is returned.
+
         Raises:
-            SourceError: a source cannot be imported as it is; nothing was sent.
+            SourceError: a source cannot be imported as it is, or was imported before; nothing was sent.
             ConfigError: the request cannot be carried out; nothing was sent.
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
-        job_id = self._new_job_id()
-        destination = await self.connect()
-        out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
-        preflight.prepare_out_dir(out_dir)
-        job = Job(
-            id=job_id,
-            host=destination.host,
-            subscription=destination.subscription,
-            api_user=destination.api_user,
-            emulator=destination.emulator,
-            name=request.name,
-            target=request.target,
-            paths=tuple(each.given for each in located),
-            absolute_paths=tuple(each.absolute for each in located),
-            labels=tuple(request.labels.items()),
-            options=request.options(),
-            out_dir=str(out_dir),
-            home=self._home,
-            state=JobState.PLANNING,
-            created_ms=self._clock.now_ms(),
-        )
-        await self._journal.add_job(job)
-        self._calls.adopt(job.id)
-        self._keeper.hold(job.id)
-        try:
-            await self._intake.plan_job(job, located)
-        except BaseException:  # cancelled, too: nobody waits for it any longer
-            self._keeper.let_go(job.id)
-            if request.out_dir is None:
-                with suppress(OSError):
-                    out_dir.rmdir()
-            raise
+        job, earlier = await self._submission.submit(request, self.connect)
+        if earlier is not None:
+            return await self._join(earlier, request)
         await self._drive()
         return self.handle(job.id)
+
+    async def _join(self, earlier: Job, request: ImportRequest) -> JobHandle:
+        """Go on with an earlier job if it may; a paused one waits until it is resumed by its name."""
+        if earlier.state in (JobState.RUNNING, JobState.INCOMPLETE) and request.if_known is not IfKnown.SKIP:
+            await self.resume([earlier.id])
+        return self.handle(earlier.id, known=True)
 
     async def plan(self, request: ImportRequest, *, offline: bool = False) -> Forecast:
         """Do what `submit` does up to the first upload, and say what it would take; nothing is sent.
@@ -269,10 +236,11 @@ class Orchestrator:
         """
         return await self._preview.plan(request, offline=offline)
 
-    def handle(self, job_id: JobId) -> JobHandle:
+    def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""
         return JobHandle(
             job_id,
+            known=known,
             journal=self._journal,
             offload=self._offload,
             state_dir=self._state_dir,
@@ -294,18 +262,26 @@ class Orchestrator:
         """Return all jobs in the journal, oldest first."""
         return await self._journal.jobs()
 
-    async def resume(self, job_ids: Sequence[str] = (), *, on_unknown: OnUnknown | None = None) -> Resumed:
+    async def resume(
+        self,
+        job_ids: Sequence[str] = (),
+        *,
+        on_unknown: OnUnknown | None = None,
+        sources: Mapping[str, str] = MappingProxyType({}),
+    ) -> Resumed:
         """Go on with jobs that a crash, a signal or a temporary cause stopped: those named, or all of them.
 
         ``on_unknown`` is what is done from now on with uploads whose answer is lost; None leaves it as it was.
+        ``sources`` has the new path of each source of one named job that was moved; its content must be the same.
 
         Raises:
             JournalError: a job is not in the journal.
             ConfigError: a job belongs to another subscription.
-            SourceError: a source of a job that was never planned cannot be imported as it is, and the job is named.
+            SourceError: a source of a job that was never planned cannot be imported as it is, or one that was moved is
+                another one, and the job is named.
 
         """
-        going, skipped = await self._resumption.resume(job_ids, await self.connect(), on_unknown)
+        going, skipped = await self._resumption.resume(job_ids, await self.connect(), on_unknown, sources)
         if going:
             await self._drive()
         return Resumed(jobs=tuple(map(self.handle, going)), skipped=tuple(skipped))
@@ -324,11 +300,6 @@ class Orchestrator:
     async def cancel(self, job_id: str, reason: str | None = None) -> Stopping:
         """Have no more of a job sent, for good; else as `pause`."""
         return await self._control.cancel(await self._journal.job(job_id), reason)
-
-    def _new_job_id(self) -> JobId:
-        moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
-        letters = "".join(self._rng.choice("abcdefghjkmnpqrstvwxyz23456789") for _ in range(4))
-        return JobId(f"{moment:%Y%m%d-%H%M%S}-{letters}")
 
     def drain(self, reason: str | None = None) -> None:
         """Send nothing more and finish the upload under way; everything can be resumed.

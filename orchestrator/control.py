@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import anyio
 
 from orchestrator import events
-from orchestrator.clock import Clock
 from orchestrator.errors import SubscriptionBusy
 from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues, Told
-from orchestrator.journal.journal import Journal
-from orchestrator.model import Chunk, ExitCode, Finding, Home, Job, JobId, JobState, Phase, Wish
-from orchestrator.offload import Offload
+from orchestrator.keeping import Means
+from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Wish
 from orchestrator.outcome import job_directory
 from orchestrator.schedule.messages import Stop
 
@@ -49,22 +46,13 @@ class Stopping:
 class Control:
     """Writes wishes about jobs, and ends that nobody else would write."""
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        offload: Offload,
-        clock: Clock,
-        state_dir: Path,
-        home: Home,
-        wanted: Callable[[JobId], bool],
-    ) -> None:
+    def __init__(self, means: Means, *, wanted: Callable[[JobId], bool]) -> None:
         """Hold what is needed; ``wanted`` tells whether some live process waits for a job."""
-        self._journal = journal
-        self._offload = offload
-        self._clock = clock
-        self._state_dir = state_dir
-        self._home = home
+        self._journal = means.journal
+        self._offload = means.offload
+        self._clock = means.clock
+        self._state_dir = means.state_dir
+        self._home = means.home
         self._wanted = wanted
 
     async def pause(self, job: Job, reason: str | None) -> Stopping:

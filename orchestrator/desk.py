@@ -147,6 +147,11 @@ class CallCounts:
         for nobodys, kind in [key for key in self._pending if key[0] is None]:
             self._pending[job, kind] += self._pending.pop((nobodys, kind))
 
+    def disown(self, job: JobId) -> None:
+        """Let the calls that were made for a job belong to none: there is no such job."""
+        for owner, kind in [key for key in self._pending if key[0] == job]:
+            self._pending[None, kind] += self._pending.pop((owner, kind))
+
     def take(self, host: str, day: str) -> list[Change]:
         """Return what is to be written, and begin anew."""
         pending, self._pending = self._pending, Counter()

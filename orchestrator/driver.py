@@ -255,13 +255,10 @@ class Driver:
             chunks = await self._journal.chunks(job.id)
             if not sends and not any(chunk.phase in UNDER_WAY for chunk in chunks):
                 return
-            sources = await self._journal.sources(job.id)
             directory = job_directory(self._state_dir, job)
-            driven = DrivenJob(
-                job=job, sources=sources, directory=directory, chunks={chunk.id: chunk for chunk in chunks}
-            )
+            driven = DrivenJob(job=job, sources=(), directory=directory, chunks={chunk.id: chunk for chunk in chunks})
             self._desk.jobs[job.id] = driven
-        driven.job = job
+        driven.job, driven.sources = job, await self._journal.sources(job.id)  # they may have been moved
         chunks = tuple(driven.chunks.values())
         failed_max = job.options.failed_max
         arrived = m.JobArrived(

@@ -48,13 +48,15 @@ class JobHandle:
         next_change: Callable[[], Callable[[], Awaitable[None]]],
         wanted: Callable[[JobId], bool],
         stopped: Callable[[], bool],
+        known: bool = False,
     ) -> None:
-        """Follow a job.
+        """Follow a job; ``known`` if an import was found to be the same as it.
 
         ``next_change`` returns something to wait with for the journal's next change, ``wanted`` tells whether some
         live process waits for a job, ``stopped`` whether this process was told to wait no longer.
         """
         self.id = job_id
+        self.known = known
         self._journal = journal
         self._offload = offload
         self._state_dir = state_dir

@@ -19,6 +19,7 @@ from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
+from orchestrator.ledger import Ledger, fingerprint_of
 from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, RepeatedKeys, Span, Target
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, job_directory
@@ -68,6 +69,7 @@ class Intake:
         self._clock = clock
         self._calls = calls
         self._connection = connection
+        self._ledger = Ledger(journal, offload)
 
     async def prepare(
         self,
@@ -115,13 +117,15 @@ class Intake:
         )
         return Prepared(plans=cut, known=known, canaries=canaries)
 
-    async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> None:
+    async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> Job | None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.
 
         ``located`` are its sources, if it is this process that was given them.
+        Return None, or the earlier job that is the same; then nothing is written of the new one.
 
         Raises:
-            SourceError: a source, or the target, is not as it must be; the journal has the job as failed.
+            SourceError: a source, or the target, is not as it must be, or was given before; the journal has the job
+                as failed.
             MarketoError: Marketo cannot be asked.
 
         """
@@ -132,24 +136,37 @@ class Intake:
         try:
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options, workspace=workspace)
+            return await self._write_plan(job, prepared)
         except (SourceError, ConfigError) as error:
             await self._offload.run(workspace.clear)
-            await self._refuse(job, error)
+            await self.refuse(job, error)
             raise
+
+    async def _write_plan(self, job: Job, prepared: Prepared) -> Job | None:
         odd = [Finding(kind="source_odd", message=warning) for plan in prepared.plans for warning in plan.warnings]
         skipped = [Finding(kind="check_skipped", message=why) for why in prepared.known.skipped]
         ignored = [KEYS_NOT_COMPARED] if job.options.on_repeated_key is RepeatedKeys.IGNORE else []
+        sources = tuple(plan.source for plan in prepared.plans)
+        fingerprint = fingerprint_of(job, sources, prepared.spans)
         planned = JobPlanned(
             job_id=job.id,
-            sources=tuple(plan.source for plan in prepared.plans),
+            sources=sources,
             spans=prepared.spans,
             key_columns=prepared.known.key_columns,
             canaries=prepared.canaries,
+            fingerprint=fingerprint,
         )
         found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *odd)]
-        await self._journal.write_unfenced([planned, *found])
+        while True:
+            earlier = await self._ledger.find(job, sources, fingerprint)
+            if earlier is not None:
+                await self._ledger.lend(earlier, sources)
+                return earlier
+            if await self._journal.plan_once(planned, found):
+                return None
 
-    async def _refuse(self, job: Job, error: Exception) -> None:
+    async def refuse(self, job: Job, error: Exception) -> None:
+        """Write that a job was refused before anything of it was sent."""
         ended: JobValues = {
             "state": JobState.FAILED,
             "finished_ms": self._clock.now_ms(),

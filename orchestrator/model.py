@@ -202,6 +202,15 @@ class Share:
         return str(self.rows) if self.rows is not None else f"{self.percent:g}%"
 
 
+class IfKnown(StrEnum):
+    """What to do with content that was already given for the same target."""
+
+    RESUME = "resume"  # go on with a job that is not finished; refuse what is
+    SKIP = "skip"  # leave the earlier job as it is, and send nothing
+    REFUSE = "refuse"
+    AGAIN = "again"  # make another job of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """What the user asked of one job besides its sources and its target."""
@@ -217,6 +226,7 @@ class JobOptions:
     failed_max: str | None = None  # a `Share`: more failed rows pause the job
     canary_rows: int = 0  # that many are sent first, and decide whether the others are
     canary_asks: bool = False  # the job pauses behind them, whatever became of them
+    if_known: IfKnown = IfKnown.AGAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +259,7 @@ class Job:
     options: JobOptions
     out_dir: str  # absolute
     home: Home | None = None  # None: of a journal that did not know it yet, so made where the journal lies
+    fingerprint: str | None = None  # of target and content; None before it is planned
     key: str | None = None  # the user's: the same key is the same job
     wish: Wish | None = None
     wish_reason: str | None = None  # the user's words

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.errors import ConfigError
-from orchestrator.model import Format, JobOptions, Leads, OnUnknown, RepeatedKeys, Share, Target
+from orchestrator.model import Format, IfKnown, JobOptions, Leads, OnUnknown, RepeatedKeys, Share, Target
 
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
@@ -49,20 +49,22 @@ class ImportRequest:
     failed_max: Share | None = FAILED_MAX  # more failed rows pause the job; None: however many fail
     canary_rows: int = 0  # that many are sent first; only if not too many of them fail, the others are
     canary_asks: bool = False  # the job pauses behind them, for a person to look, and is resumed by name
+    key: str | None = None  # two imports with the same key into one subscription are one job
+    if_known: IfKnown | None = None  # this content was given before; None: `RESUME`, and with a key `AGAIN`
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be written down, which come from bytes that are no UTF-8, and encodings there are none.
 
         Raises:
-            ConfigError: the job's name or a label is one, or the encoding.
+            ConfigError: the job's name, its key or a label is one, or the encoding.
 
         """
-        for text in (self.name or "", *self.labels, *self.labels.values()):
+        for text in (self.name or "", self.key or "", *self.labels, *self.labels.values()):
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise ConfigError("the job's name, or a label, is not valid UTF-8; give it another one") from None
+                raise ConfigError("the job's name, key, or a label, is not valid UTF-8; give it another one") from None
         if self.encoding is not None:
             encoding_named(self.encoding)
 
@@ -80,6 +82,7 @@ class ImportRequest:
             failed_max=None if self.failed_max is None else str(self.failed_max),
             canary_rows=self.canary_rows,
             canary_asks=self.canary_asks,
+            if_known=self.if_known or (IfKnown.RESUME if self.key is None else IfKnown.AGAIN),
         )
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.desk import CallCounts
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at, not_sent_to
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobChanged, JobValues
-from orchestrator.journal.journal import Journal
-from orchestrator.keeping import Keeper
-from orchestrator.model import Home, Job, JobId, JobState, OnUnknown, Wish
+from orchestrator.keeping import Keeper, Means
+from orchestrator.model import Job, JobId, JobState, OnUnknown, Wish
+from orchestrator.moving import move
 from orchestrator.requests import Destination
 
 _STOPPED = (JobState.INCOMPLETE, JobState.PAUSED)
@@ -24,25 +23,32 @@ _UNASKED = frozenset({"gave_up", "report_unwritten", "unfinished", "sigint", "si
 class Resumption:
     """Makes jobs that stopped ones that this process waits for."""
 
-    def __init__(self, *, journal: Journal, keeper: Keeper, intake: Intake, calls: CallCounts, home: Home) -> None:
+    def __init__(self, means: Means, keeper: Keeper, intake: Intake) -> None:
         """Hold what is needed."""
-        self._journal = journal
+        self._journal = means.journal
+        self._offload = means.offload
+        self._calls = means.calls
+        self._home = means.home
         self._keeper = keeper
         self._intake = intake
-        self._calls = calls
-        self._home = home
 
     async def resume(
-        self, job_ids: Sequence[str], destination: Destination, on_unknown: OnUnknown | None
+        self,
+        job_ids: Sequence[str],
+        destination: Destination,
+        on_unknown: OnUnknown | None,
+        places: Mapping[str, str],
     ) -> tuple[list[JobId], list[tuple[JobId, str]]]:
         """Return the jobs that go on, and those that do not with the reason why; without ids, all that may go on.
 
-        ``on_unknown`` decides anew what is done with lost answers; None leaves that as it is.
+        ``on_unknown`` decides anew what is done with lost answers; None leaves that as it is.  ``places`` has the new
+        path of each source of the one named job that was moved.
 
         Raises:
             JournalError: a job is not in the journal.
             ConfigError: a named job belongs to another subscription or state directory.
-            SourceError: a source of a named job that was never planned cannot be imported as it is.
+            SourceError: a source of a named job that was never planned cannot be imported as it is, or a moved one is
+                not the one that was planned.
 
         """
         named = [await self._journal.job(job_id) for job_id in job_ids]
@@ -50,6 +56,8 @@ class Resumption:
             elsewhere = self._why_not_here(job, destination)
             if elsewhere is not None:
                 raise ConfigError(f"job {job.id}: {elsewhere}")
+        if places:
+            await self._move(named, places)
         jobs = named or [
             job
             for job in await self._journal.jobs(states=_RESUMABLE)
@@ -71,6 +79,13 @@ class Resumption:
             else:
                 skipped.append((job.id, why_not))
         return going, skipped
+
+    async def _move(self, named: Sequence[Job], places: Mapping[str, str]) -> None:
+        if len(named) != 1:
+            raise ConfigError("--source: name the one job whose sources were moved")
+        if self._keeper.wanted(named[0].id):
+            raise ConfigError(f"job {named[0].id}: another process works on it; stop that one before you move sources")
+        await move(self._journal, self._offload, named[0], places)
 
     def _why_not_here(self, job: Job, destination: Destination) -> str | None:
         return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
@@ -100,10 +115,17 @@ class Resumption:
         self._keeper.hold(job.id)  # only now: a job that has ended is let go of
         if job.state is JobState.PLANNING:
             try:
-                await self._intake.plan_job(job)
+                earlier = await self._intake.plan_job(job)
             except BaseException:
                 self._keeper.let_go(job.id)
                 raise
+            if earlier is not None:
+                self._keeper.let_go(job.id)
+                known = SourceError(
+                    f"job {job.id}: this is job {earlier.id}, which is {earlier.state}; none is made of it"
+                )
+                await self._intake.refuse(job, known)
+                raise known
 
 
 def _going(job: Job) -> JobValues:

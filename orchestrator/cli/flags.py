@@ -18,7 +18,7 @@ from orchestrator.cli.common import parameters
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from orchestrator.model import Share, Target
+    from orchestrator.model import IfKnown, Share, Target
     from orchestrator.requests import ImportRequest
 
 LABELS_MAX = 100  # of one job; they stand in each of its summaries
@@ -47,6 +47,15 @@ class OnUnknownAnswer(StrEnum):
     PROBE = "probe"
     RESUBMIT = "resubmit"
     HOLD = "hold"
+
+
+class IfKnownFlag(StrEnum):
+    """What ``--if-known`` takes."""
+
+    RESUME = "resume"
+    SKIP = "skip"
+    REFUSE = "refuse"
+    AGAIN = "again"
 
 
 Confirm = Annotated[
@@ -119,6 +128,23 @@ class ImportFlags:
             help="Do not compare headers, lookup field, list, partition, program and status with what Marketo has.",
         ),
     ] = False
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Two imports with the same key are one job: the second one goes on with it, or tells how it ended.",
+            metavar="TEXT",
+        ),
+    ] = None
+    if_known: Annotated[
+        IfKnownFlag | None,
+        typer.Option(
+            help="What to do with content that was given before for the same target. resume: go on with a job that is "
+            "not finished, refuse, exit 4, what is. skip: leave it as it is, exit 0. refuse: exit 4. again: import it "
+            "once more.  [default: resume; with --key again]",
+            metavar="HOW",
+        ),
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="The same as --if-known again.")] = False
     name: Annotated[str | None, typer.Option(help="A name for the job.", metavar="TEXT")] = None
     label: Annotated[
         tuple[str, ...], typer.Option("--label", help="A label for the summary; repeatable.", metavar="K=V")
@@ -146,6 +172,8 @@ class ImportFlags:
             failed_accepted=None if self.accept_failed is None else share_of("--accept-failed", self.accept_failed),
             failed_max=share_of("--max-failed", self.max_failed),
             canary_rows=self.canary or 0,
+            key=self.key,
+            if_known=self._if_known(),
             out_dir=self.out,
         )
 
@@ -170,6 +198,15 @@ class ImportFlags:
                 raise ConfigError("--object program-members: give --program-id and --member-status, too")
             return ProgramMembers(program_id=self.program_id, member_status=self.member_status)
         return custom_object(self.object, f"--object {self.object}")
+
+    def _if_known(self) -> IfKnown | None:
+        from orchestrator.model import IfKnown
+
+        if self.force and self.if_known not in (None, IfKnownFlag.AGAIN):
+            raise ConfigError(f"--force and --if-known {self.if_known} contradict each other")
+        if self.force:
+            return IfKnown.AGAIN
+        return None if self.if_known is None else IfKnown(self.if_known.value)
 
     def words(self) -> str:
         """Return these flags as they are given to another command; empty, or with a space before them."""

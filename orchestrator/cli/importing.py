@@ -19,8 +19,9 @@ from orchestrator.cli.session import Interruption, execute, find_job, read_setti
 from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
+from orchestrator.errors import ConfigError
 from orchestrator.following import JobHandle
-from orchestrator.model import ExitCode, JobState, OnUnknown
+from orchestrator.model import ExitCode, IfKnown, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -65,6 +66,12 @@ async def run_import(
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
             handle = await orchestrator.submit(replace(request, sources=files))
+            if handle.known:
+                state = (await handle.status()).job.state
+                console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")
+                if request.if_known is IfKnown.SKIP:
+                    tell_code(console, ExitCode.OK, f"orchestrator status {handle.id}{flags}", meaning="it was skipped")
+                    return ExitCode.OK
             interruption.sending(orchestrator, drain_s=settings.drain.seconds)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
@@ -86,9 +93,14 @@ def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | 
 
 
 def resume_jobs(
-    common: Common, job_ids: Sequence[str], *, on_unknown: OnUnknownAnswer | None = None, confirmed: str | None
+    common: Common,
+    job_ids: Sequence[str],
+    *,
+    on_unknown: OnUnknownAnswer | None = None,
+    moved: Sequence[str] = (),
+    confirmed: str | None,
 ) -> ExitCode:
-    """Go on with jobs that stopped; ``on_unknown`` and ``confirmed`` are what the flags of that name say."""
+    """Go on with jobs that stopped; ``on_unknown``, ``moved`` and ``confirmed`` are what the flags say."""
 
     async def go_on(console: Console) -> ExitCode:
         settings = read_settings(common)
@@ -104,7 +116,7 @@ def resume_jobs(
                     tell_destination(console, destination)
                     await confirmation.obtain()
                 decided = None if on_unknown is None else OnUnknown(on_unknown.value)
-                resumed = await orchestrator.resume(named, on_unknown=decided)
+                resumed = await orchestrator.resume(named, on_unknown=decided, sources=places_of(moved))
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
@@ -116,6 +128,17 @@ def resume_jobs(
         return await interruption.over(body)
 
     return execute(common, go_on)
+
+
+def places_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return the new path of each old one, given as ``OLD=NEW``; ConfigError shows the wrong one."""
+    places = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not old or not equals or not new:
+            raise ConfigError(f"--source {text}: write it as OLD=NEW")
+        places[old] = new
+    return places
 
 
 def tell_destination(console: Console, destination: Destination) -> None:

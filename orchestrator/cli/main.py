@@ -149,12 +149,20 @@ def resume(
         OnUnknownAnswer | None,
         typer.Option(help="From now on, for uploads whose answer is lost; default: as the import was told."),
     ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            help="A source of the job that was moved; its content is compared. Repeatable.",
+            metavar="OLD=NEW",
+        ),
+    ] = None,
     confirm: Confirm = None,
 ) -> int:
     """Go on with jobs that stopped for a cause that passes. A paused one, or one stopped for good, has to be named."""
     from orchestrator.cli.importing import resume_jobs
 
-    return resume_jobs(common, job or [], on_unknown=on_unknown, confirmed=confirm)
+    return resume_jobs(common, job or [], on_unknown=on_unknown, moved=source or [], confirmed=confirm)
 
 
 Reason = Annotated[str | None, typer.Option(help="Why; it is told to whoever follows the job.", metavar="TEXT")]

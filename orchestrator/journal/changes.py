@@ -14,6 +14,7 @@ from orchestrator.model import (
     BatchId,
     BatchStatus,
     ChunkId,
+    FileIdentity,
     Finding,
     JobId,
     JobOptions,
@@ -79,6 +80,7 @@ class JobPlanned:
     spans: tuple[Span, ...]
     key_columns: tuple[str, ...]
     canaries: tuple[int, ...] = ()  # which of the spans are sent before all others
+    fingerprint: str | None = None  # of target and content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,23 @@ class SourceHashed:
     job_id: JobId
     index: int  # `Source.index`
     sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceMoved:
+    """A source is in another place, with the same content; nothing but where it lies changes."""
+
+    job_id: JobId
+    index: int  # `Source.index`
+    absolute: str
+    identity: FileIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWithdrawn:
+    """A job that is not planned is none: what it asks for is done by another one."""
+
+    job_id: JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +180,8 @@ class Told:
 
 Change = (
     JobPlanned
+    | JobWithdrawn
+    | SourceMoved
     | SourceHashed
     | JobChanged
     | ChunkChanged

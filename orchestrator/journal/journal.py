@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
 from orchestrator.journal import fencing, reading, writing
-from orchestrator.journal.changes import Change
+from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Counters, Lease, Owner, Progress
@@ -140,6 +140,10 @@ class Journal:
         Raises `Fenced`, having written nothing, if another process has taken the subscription over.
         """
         await self._write(writing.write, lease, tuple(changes), self._now_ms())
+
+    async def plan_once(self, planned: JobPlanned, found: Sequence[FindingAdded]) -> bool:
+        """Write a job's plan and findings; False, nothing written, if another job got the same key or content first."""
+        return await self._write(writing.plan_once, planned, tuple(found), self._now_ms())
 
     async def write_unfenced(self, changes: Sequence[Change], *, only_from: Collection[JobState] | None = None) -> bool:
         """Write changes about a job as a whole in one transaction, for whoever waits for it; no lease is needed.

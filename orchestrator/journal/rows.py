@@ -22,6 +22,7 @@ from orchestrator.model import (
     Finding,
     Format,
     Home,
+    IfKnown,
     Job,
     JobId,
     JobOptions,
@@ -72,6 +73,8 @@ def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
     fields = dict(data)
     if fields.get("format") is not None:
         fields["format"] = Format(fields["format"])
+    if "if_known" in fields:
+        fields["if_known"] = IfKnown(fields["if_known"])
     if "on_repeated_key" in fields:
         fields["on_repeated_key"] = RepeatedKeys(fields["on_repeated_key"])
     if "on_unknown" in fields:

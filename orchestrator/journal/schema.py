@@ -106,6 +106,7 @@ jobs = Table(
     Column("exit_reasons", Json, nullable=False),
     Column("home", Json),
     Column("key", Json),
+    Column("fingerprint", String),
     Column("wish", String),
     Column("wish_reason", Json),
     Column("wish_ms", BigInteger),

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, u
 
 from orchestrator import events as told
 from orchestrator.errors import JournalError
-from orchestrator.journal import reading
+from orchestrator.journal import reading, sourcing
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import (
     CHUNK_VALUES,
@@ -31,7 +31,9 @@ from orchestrator.journal.changes import (
     FindingAdded,
     JobChanged,
     JobPlanned,
+    JobWithdrawn,
     SourceHashed,
+    SourceMoved,
     Told,
     UnsentCancelled,
     WaitCounted,
@@ -83,8 +85,25 @@ def add_job(connection: Connection, job: Job, now_ms: int) -> None:
         raise JournalError(f"the journal knows another job with the id {job.id}; nothing was written")
 
 
+def plan_once(connection: Connection, planned: JobPlanned, found: Sequence[FindingAdded], now_ms: int) -> bool:
+    """Write a plan and its findings, unless the subscription has got the same job meanwhile.
+
+    That is a planned one with the same key, or, if that matters, one with the same fingerprint that was not given up.
+    Return whether it was written.
+    """
+    alone(connection, "plans", f"job {planned.job_id}")
+    writing = _Writing(connection=connection, host=None, now_ms=now_ms)
+    job = _own_job(writing, planned.job_id)
+    if sourcing.is_given(connection, job, planned.fingerprint):
+        return False
+    _apply(writing, planned)
+    for finding in found:
+        _apply(writing, finding)
+    return True
+
+
 # What the process that waits for a job may write about it while another one drives the subscription.
-_UNFENCED = (JobPlanned, JobChanged, FindingAdded, Told)
+_UNFENCED = (JobPlanned, JobWithdrawn, SourceMoved, JobChanged, FindingAdded, Told)
 
 
 def write_unfenced(
@@ -139,8 +158,12 @@ def _apply(writing: _Writing, change: Change) -> None:
     match change:
         case JobPlanned():
             _plan(writing, change)
+        case JobWithdrawn():
+            sourcing.withdraw(writing.connection, _own_job(writing, change.job_id))
+        case SourceMoved():
+            sourcing.move_source(writing.connection, _own_job(writing, change.job_id), change)
         case SourceHashed():
-            _hash(writing, change)
+            sourcing.hash_source(writing.connection, _own_job(writing, change.job_id), change)
         case JobChanged():
             _change_job(writing, change)
         case ChunkChanged():
@@ -199,6 +222,7 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
     _insert_chunks(writing, fresh)
     started_ms = writing.now_ms if job.started_ms is None else job.started_ms
     values = {"state": JobState.RUNNING, "key_columns": change.key_columns, "started_ms": started_ms}
+    values["fingerprint"] = change.fingerprint
     writing.connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
     planned = told.JobPlanned(
         job_id=job.id,
@@ -213,13 +237,6 @@ def _plan(writing: _Writing, change: JobPlanned) -> None:
 
 def _unhashed(known: Sequence[Source]) -> tuple[Source, ...]:
     return tuple(replace(source, sha256=None) for source in known)
-
-
-def _hash(writing: _Writing, change: SourceHashed) -> None:
-    job = _own_job(writing, change.job_id)
-    ours = and_(sources.c.job_id == job.id, sources.c.position == change.index)
-    if writing.connection.execute(update(sources).where(ours).values(sha256=change.sha256)).rowcount != 1:
-        raise JournalError(f"job {job.id} has no source {change.index}; nothing was written")
 
 
 def _insert_chunks(writing: _Writing, fresh: Sequence[Chunk]) -> None:

@@ -125,7 +125,7 @@ def test_on_a_terminal_one_block_shows_the_progress(place: Place) -> None:
     assert "job.finished" not in drawn  # the block tells it; log lines would tear it apart
     assert "\x1b[33mJob " in drawn
     assert "2,995 of 3,000 rows accepted." in drawn
-    code, drawn = on_a_terminal(place, "import", "leads.csv", "--no-color", "--quiet")
+    code, drawn = on_a_terminal(place, "import", "leads.csv", "--force", "--no-color", "--quiet")
     assert (code, "\x1b" in drawn, "uploaded" in drawn) == (3, False, False)
 
 

@@ -55,8 +55,8 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
     "umask 077 && cat > marketo.secret": ("echo emulator-secret > marketo.secret", "nobody pastes it"),
     "umask 077 && cat > production.secret": ("echo emulator-secret > production.secret", "nobody pastes it"),
     "orchestrator import leads.csv --subscription production --confirm 123-ABC-456": (
-        "orchestrator import leads.csv --subscription production --confirm 127",
-        "the tests' Marketo has an address and no munchkin id",
+        "orchestrator import leads.csv --subscription production --confirm 127 --force",
+        "the tests' Marketo has an address and no munchkin id, and is the sandbox, too",
     ),
     "orchestrator init --config other.toml --munchkin-id 123-ABC-456 \\\n"
     "    --client-id 00000000-0000-0000-0000-000000000000 --secret-file marketo.secret": (

@@ -75,7 +75,7 @@ def test_half_may_fail_by_default_and_all_if_somebody_says_so(place: Place, mark
     rows = leads.write(place.directory / "leads.csv", people)
 
     ended = place.run("import", "leads.csv", "--out", "first", "--json")
-    allowed = place.run("import", "leads.csv", "--out", "second", "--max-failed", "100%", "--json")
+    allowed = place.run("import", "leads.csv", "--out", "second", "--max-failed", "100%", "--force", "--json")
 
     assert (ended.code, ended.summary["state"]) == (8, "paused"), ended.err
     assert ended.summary["rows"]["failed"] >= 1_000

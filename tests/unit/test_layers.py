@@ -21,10 +21,10 @@ FLOORS = (
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
     {"claims", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
-    {"uploads", "batches", "probes", "following", "connection", "finishing"},
+    {"uploads", "batches", "probes", "following", "connection", "finishing", "ledger", "moving"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
-    {"resuming", "control", "preview"},
+    {"resuming", "submitting", "control", "preview"},
     {"app"},
     {"doctor", "onboarding"},
     {"service", "cli"},

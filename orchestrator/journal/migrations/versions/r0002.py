@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Add columns that may be empty, as they are in every row that is there already, and a table."""
     op.add_column("jobs", sa.Column("home", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("key", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("fingerprint", sa.String(), nullable=True))
     op.add_column("jobs", sa.Column("wish", sa.String(), nullable=True))
     op.add_column("jobs", sa.Column("wish_reason", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("wish_ms", sa.BigInteger(), nullable=True))

@@ -1,0 +1,123 @@
+"""What was given before: whether a job's content, or its key, is that of an earlier job.
+
+Content is what would be sent: header, records and format, whatever file they came from.  Two jobs that were cut alike
+have the same fingerprint.  One that was cut otherwise, because limits were changed meanwhile, is compared piece by
+piece: every piece that was planned then must have its checksum at the same place of what would be sent now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from orchestrator.errors import SourceError
+from orchestrator.journal.changes import SourceMoved
+from orchestrator.journal.journal import Journal
+from orchestrator.model import IfKnown, Job, JobState, Source, Span
+from orchestrator.offload import Offload
+from orchestrator.source.opening import inspect
+
+GIVEN: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE, JobState.COMPLETE)
+UNFINISHED: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE)
+_PIECE_BYTES: Final = 1 << 20
+
+
+def fingerprint_of(job: Job, sources: Sequence[Source], spans: Sequence[Span]) -> str:
+    """Return what tells apart content and target of jobs that were cut alike, in hex; no rows are like no others."""
+    digest = hashlib.sha256(repr(job.target).encode() + (b"" if spans else job.id.encode()))
+    for source in sources:
+        digest.update(repr(_shape(source)).encode())
+    for span in spans:
+        digest.update(f"{span.source} {span.start} {span.end} {span.crc32}\n".encode())
+    return digest.hexdigest()
+
+
+def _shape(source: Source) -> tuple[object, ...]:
+    return (source.format, source.header, source.identity.size_bytes, source.rows)
+
+
+class Ledger:
+    """Looks earlier jobs up."""
+
+    def __init__(self, journal: Journal, offload: Offload) -> None:
+        """Hold what is needed."""
+        self._journal = journal
+        self._offload = offload
+
+    async def find(self, job: Job, sources: Sequence[Source], fingerprint: str) -> Job | None:
+        """Return the job that a new one is the same as, the latest of several; None if there is none.
+
+        Raises:
+            SourceError: a job with the same key has another target or content, or the user wants no known content.
+
+        """
+        looked_for = job.options.if_known is not IfKnown.AGAIN and any(source.rows for source in sources)
+        for other in reversed(await self._journal.jobs(host=job.host)):
+            if other.id == job.id or not other.fingerprint:
+                continue
+            if job.key is not None and other.key == job.key and other.state is not JobState.FAILED:
+                if not await self._same(other, job, sources, fingerprint):
+                    raise SourceError(
+                        f"the key {job.key!r} belongs to job {other.id}, which has another target or content; "
+                        "nothing was sent. Give this import another key."
+                    )
+                return other
+            if looked_for and other.state in GIVEN and await self._same(other, job, sources, fingerprint):
+                _judge(other, job.options.if_known)
+                return other
+        return None
+
+    async def lend(self, earlier: Job, sources: Sequence[Source]) -> None:
+        """Let an earlier job that is not finished go on with the files of a later one, where its own are gone."""
+        moved = [
+            SourceMoved(job_id=earlier.id, index=own.index, absolute=given.absolute, identity=given.identity)
+            for own, given in zip(await self._journal.sources(earlier.id), sources, strict=True)
+            if own.content == own.absolute and given.content == given.absolute and not is_there(own)
+        ]
+        if moved:
+            await self._journal.write_unfenced(moved, only_from=UNFINISHED)
+
+    async def _same(self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str) -> bool:
+        if other.fingerprint == fingerprint:
+            return True
+        if other.target != job.target:
+            return False
+        known = await self._journal.sources(other.id)
+        if list(map(_shape, known)) != list(map(_shape, sources)):
+            return False
+        spans = [chunk.span for chunk in await self._journal.chunks(other.id) if chunk.depth == 0]
+        for span in spans:
+            if not await self._offload.run(has_piece, sources[span.source].content, span):
+                return False
+        return True
+
+
+def _judge(other: Job, if_known: IfKnown) -> None:
+    """Refuse what was given before, if the user wants that, or if it is through and was to be resumed."""
+    if if_known is IfKnown.REFUSE or (if_known is IfKnown.RESUME and other.state is JobState.COMPLETE):
+        done = "was imported by" if other.state is JobState.COMPLETE else "is that of"
+        raise SourceError(
+            f"this content {done} job {other.id} ({other.state}) for the same target; nothing was sent. "
+            "--force imports it once more."
+        )
+
+
+def is_there(source: Source) -> bool:
+    """Tell whether the file that a source is sent from is the one that was planned."""
+    try:
+        return inspect(source.content, allow_empty=True) == source.identity
+    except SourceError:
+        return False
+
+
+def has_piece(path: str, span: Span) -> bool:
+    """Tell whether a file has a piece that was planned, at its place."""
+    checksum, left = 0, span.end - span.start
+    with Path(path).open("rb") as file:
+        file.seek(span.start)
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    return not left and checksum == span.crc32

@@ -1,0 +1,89 @@
+"""From a request to a job in the journal that is planned, or to the earlier job that is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+
+from orchestrator import preflight
+from orchestrator.intake import Intake
+from orchestrator.journal.changes import JobWithdrawn
+from orchestrator.keeping import Keeper, Means
+from orchestrator.model import Job, JobId, JobState
+from orchestrator.outcome import job_directory
+from orchestrator.requests import Destination, ImportRequest
+
+
+class Submission:
+    """Makes jobs of requests."""
+
+    def __init__(self, means: Means, keeper: Keeper, intake: Intake) -> None:
+        """Hold what is needed."""
+        self._journal = means.journal
+        self._offload = means.offload
+        self._clock = means.clock
+        self._rng = means.rng
+        self._calls = means.calls
+        self._state_dir = means.state_dir
+        self._home = means.home
+        self._keeper = keeper
+        self._intake = intake
+
+    async def submit(
+        self, request: ImportRequest, connect: Callable[[], Awaitable[Destination]]
+    ) -> tuple[Job, Job | None]:
+        """Write a job to the journal and plan it; return it, and the earlier job that it turned out to be, if so.
+
+        Then nothing is left of the new one.  Raises what `Orchestrator.submit` raises.
+        """
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
+        job_id = self._new_job_id()
+        destination = await connect()
+        out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
+        preflight.prepare_out_dir(out_dir)
+        job = Job(
+            id=job_id,
+            host=destination.host,
+            subscription=destination.subscription,
+            api_user=destination.api_user,
+            emulator=destination.emulator,
+            name=request.name,
+            target=request.target,
+            paths=tuple(each.given for each in located),
+            absolute_paths=tuple(each.absolute for each in located),
+            labels=tuple(request.labels.items()),
+            options=request.options(),
+            out_dir=str(out_dir),
+            home=self._home,
+            key=request.key,
+            state=JobState.PLANNING,
+            created_ms=self._clock.now_ms(),
+        )
+        await self._journal.add_job(job)
+        self._calls.adopt(job.id)
+        self._keeper.hold(job.id)
+        try:
+            earlier = await self._intake.plan_job(job, located)
+        except BaseException:  # cancelled, too: nobody waits for it any longer
+            self._forget(job, request)
+            raise
+        if earlier is not None:
+            self._calls.disown(job.id)
+            await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)])
+            self._forget(job, request)
+            await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
+        return job, earlier
+
+    def _forget(self, job: Job, request: ImportRequest) -> None:
+        self._keeper.let_go(job.id)
+        if request.out_dir is None:
+            with suppress(OSError):
+                Path(job.out_dir).rmdir()
+
+    def _new_job_id(self) -> JobId:
+        moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
+        letters = "".join(self._rng.choice("abcdefghjkmnpqrstvwxyz23456789") for _ in range(4))
+        return JobId(f"{moment:%Y%m%d-%H%M%S}-{letters}")
