@@ -72,7 +72,7 @@ class Preview:
             prepared.plans,
             conflicts=conflicts,
             speed=learned_speed(rows, limits.importers),
-            depth=limits.depth,
+            depth=limits.usual_depth,
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=planning_ms,
             skipped_checks=prepared.known.skipped,

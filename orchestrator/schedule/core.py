@@ -77,17 +77,29 @@ class Scheduler:
 
     def _heads(self) -> list[TrackedChunk]:
         """Return the batches that can have moved: the oldest, as many as there are importers."""
-        heads = [c for c in self.known.in_flight if c.phase is Phase.SUBMITTED][: self.limits.importers]
-        return [c for c in heads if not c.job.finishing]
+        return [c for c in self.known.line.settle(self.known.batches) if not c.job.finishing]
+
+    def _runs_short_ms(self, now_ms: int) -> int | None:
+        """Return when to send more to keep the importers busy; None if there is nothing to send."""
+        if not any(self._window(job) for job in self.known.jobs.values()):
+            return None
+        line = self.known.line
+        return line.covered_until_ms(self.known.batches, now_ms) - line.delay_ms
+
+    def _next_polls(self, runs_short_ms: int | None) -> list[tuple[int, TrackedChunk]]:
+        """Return the batches to be asked after, each with when."""
+        known = self.known
+        idle = [chunk for chunk in self._heads() if not chunk.at_work]
+        return [(max(known.line.poll_ms(chunk, runs_short_ms), known.calls_ready_ms), chunk) for chunk in idle]
+
+    def _polls(self, now_ms: int) -> Iterator[m.Command]:
+        for at_ms, chunk in self._next_polls(self._runs_short_ms(now_ms)):
+            if at_ms <= now_ms and chunk.batch_id is not None:
+                chunk.begin()
+                yield m.PollBatch(chunk=chunk.id, batch_id=chunk.batch_id)
 
     def _due(self, chunk: TrackedChunk) -> int:
         return max(chunk.due_ms, self.known.calls_ready_ms)
-
-    def _polls(self, now_ms: int) -> Iterator[m.Command]:
-        for chunk in self._heads():
-            if not chunk.at_work and self._due(chunk) <= now_ms and chunk.batch_id is not None:
-                chunk.begin()
-                yield m.PollBatch(chunk=chunk.id, batch_id=chunk.batch_id)
 
     def _collecting(self) -> list[TrackedChunk]:
         moving = [c for job in self.known.jobs.values() if not job.finishing for c in job.moving]
@@ -169,8 +181,9 @@ class Scheduler:
         if now_ms < self.known.calls_ready_ms or not lane.free(now_ms):
             return
         held = self.known.in_flight
-        chunk = self._held_over(held, now_ms)
-        if chunk is None and lane.room(len(held), sum(c.phase is Phase.UNKNOWN for c in held)):
+        in_doubt = sum(c.phase is Phase.UNKNOWN for c in held)
+        chunk = self._held_over(held, now_ms) if lane.fits(len(held) - in_doubt, now_ms) else None
+        if chunk is None and lane.room(len(held), in_doubt, self._wanted(now_ms), now_ms):
             chunk = self._candidate(held, now_ms)
         if chunk is None:
             return
@@ -182,6 +195,16 @@ class Scheduler:
         chunk.phase = Phase.SUBMITTING
         chunk.submitted_ms = now_ms
         yield m.SubmitChunk(chunk=chunk.id, waited_for=waited_for or listed_for, waited_ms=waited_ms or listed_ms)
+
+    def _wanted(self, now_ms: int) -> int:
+        """Return how many batches to keep at Marketo: as many as keep the importers busy, more behind others'."""
+        limits, known = self.limits, self.known
+        if limits.queue_depth is not None:
+            return limits.usual_depth
+        if known.lane.crowded:
+            return limits.slots
+        batches = known.batches
+        return min(limits.slots, len(batches) + (not known.line.is_covered(batches, now_ms)))
 
     def _held_over(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the first chunk of unknown outcome whose hold is over.
@@ -265,9 +288,14 @@ class Scheduler:
         known = self.known
         if self._draining or known.denied:
             return None
-        times = [self._due(c) for c in [*self._heads(), *self._collecting()] if not c.at_work]
+        runs_short_ms = self._runs_short_ms(now_ms)
+        times = [at_ms for at_ms, _ in self._next_polls(runs_short_ms)]
+        times += [self._due(c) for c in self._collecting() if not c.at_work]
         unknown = [c for c in known.in_flight if c.phase is Phase.UNKNOWN]
-        lane_opens_ms = max(known.lane.gate.ready_ms, known.calls_ready_ms)
+        lane = known.lane
+        lane_opens_ms = max(lane.gate.ready_ms, known.calls_ready_ms)
+        if not lane.fits(known.at_marketo, now_ms):
+            lane_opens_ms = max(lane_opens_ms, lane.full.ready_ms)
         for chunk in unknown:
             resends_ms = max(chunk.job.gate.ready_ms, known.doubt.resend_ms(chunk), lane_opens_ms)
             if is_sought(chunk):
@@ -275,7 +303,9 @@ class Scheduler:
                     times.append(max(chunk.seek_ms or 0, known.calls_ready_ms))
             else:
                 times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
-        times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self._window(job)]
+        if lane.busy is None and runs_short_ms is not None:
+            times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self._window(job)]
+            times.append(runs_short_ms + 1)
         if known.patience.ends_ms is not None:
             times.append(known.patience.ends_ms)
         return min((t for t in times if t > now_ms), default=None)

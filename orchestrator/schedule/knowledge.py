@@ -12,6 +12,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.cap import UploadCap
 from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
+from orchestrator.schedule.line import Line
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.seeking import Seeking, is_awaited
 from orchestrator.schedule.state import (
@@ -28,6 +29,7 @@ from orchestrator.schedule.state import (
 from orchestrator.schedule.waits import Backoff, Gate, Patience
 
 FAILURES_IN_A_ROW_MAX = 2  # whole batches failed before any completed: stop the job
+QUEUED_ALONE_MS = 30_000  # among the oldest batches, one that still waits then waits for others' batches
 SILENCE_MAX_MS = 60_000  # after a longer one, finding a batch finished does not tell how long it took
 
 
@@ -37,6 +39,7 @@ class Knowledge:
     def __init__(self, limits: Limits, *, body_bytes_max: int, rng: Random) -> None:
         self.limits = limits
         self.lane = Lane(limits, rng)
+        self.line = Line(limits)
         self.doubt = Doubt(limits)
         self.seeking = Seeking(limits)
         self.cap = UploadCap(body_bytes_max)
@@ -56,6 +59,16 @@ class Knowledge:
         """The chunks that hold a slot, in order of submission."""
         held = [c for job in self.jobs.values() for c in job.moving if c.holds_slot]
         return sorted([*held, *self._orphans.values()], key=lambda c: (c.submitted_ms, c.id))
+
+    @property
+    def at_marketo(self) -> int:
+        """How many batches are surely there."""
+        return sum(c.phase is not Phase.UNKNOWN for c in self.in_flight)
+
+    @property
+    def batches(self) -> list[TrackedChunk]:
+        """The unfinished batches, in order of submission."""
+        return [c for c in self.in_flight if c.phase is Phase.SUBMITTED]
 
     def chunk(self, chunk: ChunkId) -> TrackedChunk:
         """Return the state of a chunk that is known here."""
@@ -125,7 +138,8 @@ class Knowledge:
             case m.CallFailed():
                 self._call_failed(chunk, fact, now_ms)
             case m.BatchGone():
-                self.lane.slot_freed(now_ms)
+                self.line.left(chunk, now_ms)
+                self.lane.finished(chunk.sent_ms, now_ms)
                 self._retire(chunk)
             case m.BatchCollected():
                 self._retire(chunk)
@@ -161,7 +175,6 @@ class Knowledge:
     def _take_in(self, seen: m.ChunkSeen, job: TrackedJob, now_ms: int) -> None:
         chunk = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
         (job.ready if chunk.phase is Phase.READY else job.moving).append(chunk)
-        chunk.interval_ms = self.limits.poll_min_ms
         chunk.failed_at_completion = job.completed
         if seen.canary:
             job.canaries.append(chunk)
@@ -239,10 +252,11 @@ class Knowledge:
     def _chunk_accepted(self, chunk: TrackedChunk, fact: m.ChunkAccepted, now_ms: int) -> None:
         chunk.batch_id, chunk.hold_until_ms, chunk.watched = fact.batch_id, None, True
         chunk.sent_ms = chunk.submitted_ms
-        chunk.interval_ms = self.limits.poll_min_ms
-        chunk.due_ms = now_ms + chunk.interval_ms
+        chunk.accepted_ms, chunk.begun_ms, chunk.asked_ms = now_ms, None, None
+        chunk.due_ms = now_ms
         chunk.job.gate.reset()
-        self.lane.accepted()
+        self.line.note_upload(now_ms - chunk.submitted_ms)
+        self.lane.accepted(self.at_marketo)
         self.patience.restore()
 
     def _chunk_deferred(self, chunk: TrackedChunk, fact: m.ChunkDeferred, now_ms: int) -> None:
@@ -251,8 +265,7 @@ class Knowledge:
             self.lane.freed()
             chunk.job.gate.close(fact.cause, now_ms)
         else:
-            at_marketo = sum(c.phase is not Phase.UNKNOWN for c in self.in_flight)
-            self.lane.deferred(fact.cause, at_marketo, fact.retry_at_ms, now_ms)
+            self.lane.deferred(fact.cause, self.at_marketo, fact.retry_at_ms, now_ms)
             self._hold_calls(fact.cause, self.lane.gate.ready_ms, now_ms)
         self.patience.try_by(fact.cause, now_ms)
 
@@ -287,9 +300,6 @@ class Knowledge:
         else:
             self.patience.restore()
         self._calls_backoff.reset()
-        grown = min(self.limits.poll_max_ms, chunk.interval_ms * 3 // 2)
-        chunk.interval_ms = grown if fact.status in (None, chunk.status) else self.limits.poll_min_ms
-        chunk.due_ms = now_ms + chunk.interval_ms
         chunk.status = fact.status
         if fact.status is BatchStatus.COMPLETE:
             chunk.phase = Phase.COLLECTING
@@ -301,8 +311,16 @@ class Knowledge:
             self._release(chunk)
         elif fact.status is BatchStatus.FAILED:
             self._batch_failed(chunk, now_ms)
-        elif fact.status is not None:
-            chunk.watched = True
+        else:
+            self._batch_unfinished(chunk, fact.status, now_ms)
+
+    def _batch_unfinished(self, chunk: TrackedChunk, status: BatchStatus | None, now_ms: int) -> None:
+        self.line.asked(chunk, now_ms)
+        chunk.watched |= status is not None
+        if status is BatchStatus.QUEUED:
+            self.line.found_waiting(chunk, now_ms)
+            if now_ms - chunk.accepted_ms >= QUEUED_ALONE_MS:
+                self.lane.found_waiting(now_ms)
 
     def _batch_failed(self, chunk: TrackedChunk, now_ms: int) -> None:
         job = chunk.job
@@ -318,7 +336,8 @@ class Knowledge:
     def _batch_finished(self, chunk: TrackedChunk, now_ms: int) -> None:
         self.doubt.note_duration(chunk, now_ms)
         self.doubt.note_finished(chunk.sent_ms, self.in_flight, now_ms)
-        self.lane.slot_freed(now_ms)
+        self.line.finished(chunk, now_ms)
+        self.lane.finished(chunk.sent_ms, now_ms)
         if chunk.job.gate.cause is Cause.LIST_BUSY:
             chunk.job.gate.open(now_ms)
 

@@ -1,8 +1,11 @@
 """The submit lane: one upload at a time, and the waits that Marketo's refusals put before the next one.
 
-Marketo's queue is shared with others, so a full queue is no failure but tells how much room there is: the
-lane lowers the number of batches it keeps there to what it holds, tries one more when one of its own ends or
-after a growing, jittered wait, and grows back by one with every acceptance.
+Marketo's queue is shared with others, so a full queue is no failure but tells how much room there is.  What is
+held then is the ceiling: below it, a batch of one's own that ends makes room for the next.  One more is tried after
+a growing, jittered wait; when it fits, the ceiling rises and the next is tried at once.
+
+Others' batches that filled the queue stand before everything that is sent later.  As long as none of that is
+finished, the queue counts as crowded.
 """
 
 from __future__ import annotations
@@ -21,33 +24,41 @@ class Lane:
     def __init__(self, limits: Limits, rng: Random) -> None:
         self._limits = limits
         self.gate = Gate(Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng))
+        self.full = Gate(Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng))  # for one above the ceiling
         self.busy: ChunkId | None = None
-        self.depth = limits.depth
-        self._probing = False  # the queue was full: one more than `depth` may be tried
+        self.ceiling = limits.slots
+        self._crowded_ms: int | None = None  # when the queue was last found full of others' batches
 
     def free(self, now_ms: int) -> bool:
         """Tell whether an upload may start now."""
         return self.busy is None and now_ms >= self.gate.ready_ms
 
-    def room(self, held: int, in_doubt: int) -> bool:
+    def room(self, held: int, in_doubt: int, wanted: int, now_ms: int) -> bool:
         """Tell whether one more chunk may be sent while ``held`` have a slot, ``in_doubt`` of them perhaps not.
 
         Those take a slot off the limit, but do not keep the importers busy if Marketo never took them.
         """
         at_marketo = held - in_doubt
-        return held < self._limits.slots and (at_marketo < self.depth or (self._probing and at_marketo == self.depth))
+        return held < self._limits.slots and at_marketo < wanted and self.fits(at_marketo, now_ms)
+
+    def fits(self, at_marketo: int, now_ms: int) -> bool:
+        """Tell whether one more may find room beside others' batches, for all that is known."""
+        return at_marketo < self.ceiling or now_ms >= self.full.ready_ms
 
     def start(self, chunk: ChunkId, now_ms: int) -> tuple[Cause | None, int]:
         """Give the lane to a chunk; return what was waited for before it, and how long."""
         self.busy = chunk
-        return self.gate.take_wait(now_ms)
+        full, gate = self.full.take_wait(now_ms), self.gate.take_wait(now_ms)
+        return full if gate[0] is None else gate
 
-    def accepted(self) -> None:
-        """Free the lane after an acceptance."""
+    def accepted(self, at_marketo: int) -> None:
+        """Free the lane after an acceptance; ``at_marketo`` counts the new batch."""
         self.busy = None
-        self._probing = False
-        self.depth = min(self._limits.depth, self.depth + 1)
         self.gate.reset()
+        if at_marketo > self.ceiling:
+            self.ceiling = at_marketo
+            self.full.reset()
+            self.full.ready_ms = 0
 
     def freed(self) -> None:
         """Free the lane after an end that says nothing about the next chunk."""
@@ -57,12 +68,24 @@ class Lane:
         """Free the lane after a refusal for a time, while ``at_marketo`` batches are surely there."""
         self.busy = None
         if cause is Cause.QUEUE_FULL:
-            self._probing = True
-            self.depth = max(1, min(self._limits.depth, at_marketo))
-        at_least_ms = self._limits.window_ms if cause is Cause.RATE_LIMITED else 0
-        self.gate.close(cause, now_ms, at_least_ms=at_least_ms, not_before_ms=retry_at_ms)
+            self.ceiling = min(self._limits.slots, at_marketo)
+            self._crowded_ms = now_ms
+            self.full.close(cause, now_ms)
+        else:
+            at_least_ms = self._limits.window_ms if cause is Cause.RATE_LIMITED else 0
+            self.gate.close(cause, now_ms, at_least_ms=at_least_ms, not_before_ms=retry_at_ms)
 
-    def slot_freed(self, now_ms: int) -> None:
-        """Note that a batch of one's own ended: a full queue may have room again."""
-        if self.gate.cause is Cause.QUEUE_FULL:
-            self.gate.open(now_ms)
+    def found_waiting(self, now_ms: int) -> None:
+        """Note that a batch waits although its turn should have come: others' stand before it."""
+        self._crowded_ms = now_ms
+
+    def finished(self, sent_ms: int, now_ms: int) -> None:
+        """Note that a batch that was sent at this time is finished, and with it what stood before it."""
+        if self._crowded_ms is not None and sent_ms > self._crowded_ms:
+            self._crowded_ms = None
+            self.full.open(now_ms)
+
+    @property
+    def crowded(self) -> bool:
+        """Tell whether others' batches stand before one's own, for all that is known."""
+        return self._crowded_ms is not None

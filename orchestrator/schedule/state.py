@@ -40,7 +40,7 @@ class Limits:
 
     slots: int = 10
     importers: int = 2
-    queue_depth: int | None = None  # None: both importers, and two more for the delay of uploads and polls
+    queue_depth: int | None = None  # None: as many as keep the importers busy
     lookahead_chunks: int = 16
     poll_min_ms: int = 5_000
     poll_max_ms: int = 30_000
@@ -55,9 +55,9 @@ class Limits:
     isolate_depth_max: int = 12
 
     @property
-    def depth(self) -> int:
-        """How many batches of one's own are kept at Marketo."""
-        return min(self.slots, self.importers + 2 if self.queue_depth is None else self.queue_depth)
+    def usual_depth(self) -> int:
+        """How many batches of one's own are kept at Marketo as long as nothing special happens."""
+        return min(self.slots, 2 * self.importers if self.queue_depth is None else self.queue_depth)
 
 
 # Which fact may meet a chunk in which phase, and what becomes of it.  A batch that is polled moves on by its
@@ -114,13 +114,20 @@ class TrackedChunk:
     too_large: bool = False  # refused for its size: never sent again as it is
     at_work: bool = False  # a poll, a collection, a split or a refusal is under way
     forgotten: bool = False  # of no more interest, but its claims are still being computed
-    due_ms: int = 0  # next poll or collection
-    interval_ms: int = 0
+    due_ms: int = 0  # no poll or collection before this
+    accepted_ms: int  # when Marketo took the batch, for all that is known
+    begun_ms: int | None = None  # when an importer is believed to have begun with it; None: it waits
+    asked_ms: int | None = None  # the last poll that found it unfinished
 
     @property
     def key(self) -> OrderKey:
         """Its place among the chunks of its job."""
         return (self.source, self.first_row)
+
+    @property
+    def target(self) -> str:
+        """What its rows become: batches into one target go at one pace."""
+        return self.job.space.entity
 
     @property
     def unsent_phase(self) -> Phase:
@@ -252,6 +259,7 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
         batch_id=seen.batch_id,
         submitted_ms=submitted_ms,
         sent_ms=submitted_ms,
+        accepted_ms=submitted_ms,
         hold_until_ms=seen.hold_until_ms if seen.phase is Phase.UNKNOWN else None,
         watched=False,
     )

@@ -72,7 +72,9 @@ class Story:
         lane = known.lane
         facts = {
             "busy": lane.busy,
-            "depth": None if lane.depth == known.limits.depth else lane.depth,
+            "ceiling": None if lane.ceiling == known.limits.slots else lane.ceiling,
+            "crowded": lane.crowded or None,
+            "one_more": lane.full.ready_ms if lane.full.ready_ms > self.now_ms else None,
             "lane_opens": lane.gate.ready_ms if lane.gate.ready_ms > self.now_ms else None,
             "calls_open": known.calls_ready_ms if known.calls_ready_ms > self.now_ms else None,
             "cap": None if known.cap.bytes_max == CAP else known.cap.bytes_max,

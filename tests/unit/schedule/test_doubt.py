@@ -77,16 +77,17 @@ def test_a_resend_that_is_refused_is_tried_again_without_another_hold():
     story.decide(at_ms=WORST_MS)
     assert story.heart.known.chunk(ChunkId(1)).unsent_phase is Phase.UNKNOWN
     story.deferred(1, Cause.QUEUE_FULL)
-    opens_ms = WORST_MS + 10_000
+    opens_ms = WORST_MS + 5_000
     assert story.state() == {
         "a": {"ready": [], "unknown": [1]},
-        "depth": 1,
-        "lane_opens": opens_ms,
+        "ceiling": 0,
+        "crowded": True,
+        "one_more": opens_ms,
         "gives_up": WORST_MS + DAY_MS,
         "held": [1],
     }
     assert story.decide() == [f"wait {opens_ms}"]
-    assert story.decide(at_ms=opens_ms)[0] == "submit 1 after 10000 of queue_full"
+    assert story.decide(at_ms=opens_ms)[0] == "submit 1 after 5000 of queue_full"
 
 
 def test_a_resend_that_is_lost_too_is_held_anew_and_is_trouble():

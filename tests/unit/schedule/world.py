@@ -259,7 +259,9 @@ class World:
         check(self.uploading == 1, "limits", "two uploads at once")
         if entry.seen.phase is Phase.READY:
             sent = sum(e.seen.phase is Phase.SUBMITTED for e in self.held())
-            check(sent < self.plan.limits.depth, "limits", f"{sent} batches at Marketo")
+            check(sent < self.plan.limits.slots, "limits", f"{sent} batches at Marketo")
+            depth = self.plan.limits.queue_depth
+            check(depth is None or sent < depth, "limits", f"{sent} batches at Marketo")
             self._check_earlier(entry)
         self._write(chunk, phase=Phase.SUBMITTING, submitted_ms=self.now_ms)
         arrives_ms = self.now_ms + self.rng.randint(*self.plan.upload_ms)

@@ -1,0 +1,136 @@
+"""Where one's own batches stand in Marketo's queue, reckoned from what polls told.
+
+Marketo tells of a batch only whether it is finished, and only when asked; every question is a call, and calls
+are rationed.  But its queue is first in, first out, so a batch begins when one before it ends, and how long
+batches take can be learned.  From both follows when each is likely to end, and for how long the importers have
+work for sure.  As long as that is long, nobody needs to know exactly, and a batch is asked after once it has
+probably ended.  When it is short, it is asked after as soon as it may have ended.
+
+An end lies between the last poll that found the batch unfinished and the first that found it finished.  If there
+was no poll before, the batch ended earlier than believed as likely as not, so it is taken to have ended a little
+earlier than it was expected to: else estimates could only ever grow.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from orchestrator.schedule.pace import Pace
+from orchestrator.schedule.state import Limits, TrackedChunk
+
+INTERVAL_SHARE = 10  # of the time that a batch has lasted, until it is asked after again
+INTERVAL_SHARE_AT_FIRST = 2  # the same, as long as nothing is known of such batches
+ROUNDS = 2  # batches to be kept at Marketo for each importer: all importers may end at a time
+ROUNDS_UNSTEADY = 4  # where batches differ widely, so that nobody has to know exactly when they end
+UPLOAD_MS_ASSUMED = 1_000  # before any upload was seen
+POLLS_COVERED = 2  # the queue holds work for as many of the shortest intervals of polling, besides the uploads
+
+
+class Line:
+    """The importers, what they are believed to be at, and what follows for polling and for the queue's depth."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.pace = Pace()
+        self._limits = limits
+        self._free_ms = [0] * limits.importers  # since when each importer is free that none of our batches is on
+        self._asked_ms = 0  # the last poll that found any batch unfinished
+        self._upload_ms = UPLOAD_MS_ASSUMED
+
+    def note_upload(self, took_ms: int) -> None:
+        """Learn how long an upload takes."""
+        self._upload_ms = max(took_ms, (self._upload_ms + took_ms) // 2)
+
+    def settle(self, batches: Sequence[TrackedChunk]) -> list[TrackedChunk]:
+        """Put the oldest unfinished batches on the importers; return them."""
+        heads = list(batches[: self._limits.importers])
+        for chunk in heads:
+            if chunk.begun_ms is None:
+                free_ms = heapq.heappop(self._free_ms) if self._free_ms else 0
+                chunk.begun_ms = max(free_ms, chunk.accepted_ms)
+        return heads
+
+    def finished(self, chunk: TrackedChunk, now_ms: int) -> None:
+        """Take in that a batch was found finished, and learn from it."""
+        begun_ms = chunk.accepted_ms if chunk.begun_ms is None else chunk.begun_ms
+        learns = chunk.watched and chunk.begun_ms is not None
+        seen = chunk.asked_ms is not None and chunk.asked_ms >= begun_ms
+        if learns and not seen and self._knows(chunk):
+            ended_ms = begun_ms + self.pace.note_unseen(chunk.target, chunk.rows, now_ms - begun_ms)
+        else:
+            ended_ms = (max(begun_ms, chunk.asked_ms or 0) + now_ms) // 2
+            if learns:
+                self.pace.note(chunk.target, chunk.rows, ended_ms - begun_ms)
+        self.left(chunk, ended_ms)
+
+    def left(self, chunk: TrackedChunk, ended_ms: int) -> None:
+        """Take a batch off its importer, if it was on one."""
+        if chunk.begun_ms is not None:
+            chunk.begun_ms = None
+            if len(self._free_ms) < self._limits.importers:
+                heapq.heappush(self._free_ms, ended_ms)
+
+    def asked(self, chunk: TrackedChunk, now_ms: int) -> None:
+        """Take in that a batch was found unfinished."""
+        chunk.asked_ms = self._asked_ms = now_ms
+
+    def found_waiting(self, chunk: TrackedChunk, now_ms: int) -> None:
+        """Take in that a batch still waits although it is one of the oldest: its importer is at somebody else's."""
+        if chunk.begun_ms is not None:
+            chunk.begun_ms = now_ms
+
+    def _knows(self, chunk: TrackedChunk) -> bool:
+        return self.pace.knows(chunk.target, chunk.rows)
+
+    def covered_until_ms(self, batches: Sequence[TrackedChunk], now_ms: int) -> int:
+        """Return until when every importer surely has one of these batches to work on, even if all are fast."""
+        importers = self._limits.importers
+        if len(batches) < importers:
+            return now_ms
+        free = list(self._free_ms)
+        ends: list[int] = []
+        for chunk in batches:
+            begins_ms = chunk.begun_ms
+            if begins_ms is None:
+                begins_ms = max(heapq.heappop(free) if free else 0, chunk.accepted_ms)
+            end_ms = max(begins_ms + self.pace.fast_ms(chunk.target, chunk.rows), chunk.asked_ms or 0)
+            ends.append(end_ms)
+            heapq.heappush(free, end_ms)
+        return sorted(ends)[len(ends) - importers]
+
+    def is_covered(self, batches: Sequence[TrackedChunk], now_ms: int) -> bool:
+        """Tell whether these batches keep the importers busy for as long as it may take to send the next ones."""
+        known = all(self._knows(chunk) for chunk in batches)
+        unsteady = any(self.pace.is_unsteady(chunk.target, chunk.rows) for chunk in batches)
+        if len(batches) < self._limits.importers * (ROUNDS_UNSTEADY if unsteady else ROUNDS):
+            return False
+        if not known:
+            return True
+        return self.covered_until_ms(batches, now_ms) >= now_ms + self.delay_ms
+
+    @property
+    def delay_ms(self) -> int:
+        """How long it may take to notice that batches ended, and to send others in their place."""
+        return POLLS_COVERED * self._limits.poll_min_ms + self._limits.importers * self._upload_ms
+
+    def poll_ms(self, chunk: TrackedChunk, needed_ms: int | None) -> int:
+        """Return when to ask after a batch; ``needed_ms`` is when the importers may run out of work, if that matters."""
+        begun_ms = chunk.accepted_ms if chunk.begun_ms is None else chunk.begun_ms
+        again_ms = max(chunk.due_ms, self._again_ms(chunk, begun_ms))
+        if not self._knows(chunk):
+            return again_ms
+        worth_ms = begun_ms + self.pace.worth_asking_ms(chunk.target, chunk.rows)
+        if needed_ms is not None:
+            fast_ms = begun_ms + self.pace.fast_ms(chunk.target, chunk.rows)
+            worth_ms = min(worth_ms, max(needed_ms, fast_ms))
+        return max(again_ms, worth_ms)
+
+    def _again_ms(self, chunk: TrackedChunk, begun_ms: int) -> int:
+        """Return when to ask again after a batch, the later the longer it has lasted."""
+        if chunk.asked_ms is None:
+            return chunk.accepted_ms + self._limits.poll_min_ms if chunk.watched else 0
+        least_ms, most_ms = self._limits.poll_min_ms, self._limits.poll_max_ms
+        if self._knows(chunk):
+            return chunk.asked_ms + max(least_ms, min(most_ms, (chunk.asked_ms - begun_ms) // INTERVAL_SHARE))
+        waits_ms = max(least_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
+        return max(chunk.asked_ms, self._asked_ms) + waits_ms
