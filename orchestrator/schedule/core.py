@@ -60,7 +60,7 @@ class Scheduler:
         """Return what is to be done now, each piece once, and last until when nothing else is."""
         known = self.known
         known.age(now_ms)
-        commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.take_released()]
+        commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.conflicts.take_released()]
         if not self._draining:
             if not self.known.denied:
                 commands += self._polls(now_ms)

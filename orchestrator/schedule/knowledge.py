@@ -10,6 +10,7 @@ from random import Random
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.cap import UploadCap
+from orchestrator.schedule.conflicts import Conflicts
 from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.line import Line
@@ -48,7 +49,7 @@ class Knowledge:
         self._chunks: dict[ChunkId, TrackedChunk] = {}
         self._orphans: dict[ChunkId, TrackedChunk] = {}  # at Marketo still, or perhaps, but their job has ended
         self.claiming: ChunkId | None = None
-        self._released: list[ChunkId] = []
+        self.conflicts = Conflicts(self._chunks)
         self._calls_backoff = self._backoff()
         self.calls_ready_ms = 0
         self.patience = Patience(limits.give_up_ms)
@@ -73,11 +74,6 @@ class Knowledge:
     def chunk(self, chunk: ChunkId) -> TrackedChunk:
         """Return the state of a chunk that is known here."""
         return self._chunks[chunk]
-
-    def take_released(self) -> list[ChunkId]:
-        """Return the chunks whose claims were let go of since the last call."""
-        released, self._released = self._released, []
-        return released
 
     def age(self, now_ms: int) -> None:
         """Let go of what time alone ends: a learned limit, patience, the slot of a chunk nobody will send."""
@@ -238,16 +234,11 @@ class Knowledge:
     def _claims_computed(self, chunk: TrackedChunk, fact: m.ClaimsComputed) -> None:
         self.claiming = None
         if chunk.forgotten or chunk.let_go or chunk.phase is Phase.COLLECTING:
-            self._released.append(chunk.id)
+            self.conflicts.drop(chunk.id)
             if chunk.forgotten:
                 del self._chunks[chunk.id]
             return
-        chunk.conflicts = set()
-        for other_id in sorted(fact.conflicts):
-            other = self._chunks.get(other_id)
-            if other is not None and other.conflicts is not None:
-                chunk.conflicts.add(other_id)
-                other.conflicts.add(chunk.id)
+        self.conflicts.join(chunk, fact.conflicts)
 
     def _chunk_accepted(self, chunk: TrackedChunk, fact: m.ChunkAccepted, now_ms: int) -> None:
         chunk.batch_id, chunk.hold_until_ms, chunk.watched = fact.batch_id, None, True
@@ -308,7 +299,7 @@ class Knowledge:
             chunk.job.failed_in_a_row = 0
             chunk.job.count(chunk.rows, failed=fact.failed)
             self._batch_finished(chunk, now_ms)
-            self._release(chunk)
+            self.conflicts.leave(chunk)
         elif fact.status is BatchStatus.FAILED:
             self._batch_failed(chunk, now_ms)
         else:
@@ -383,7 +374,7 @@ class Knowledge:
     def _let_go(self, chunk: TrackedChunk) -> None:
         """Take a chunk in doubt for finished: nobody will send it again, and its batch can be at work no more."""
         chunk.let_go = True
-        self._release(chunk)
+        self.conflicts.leave(chunk)
         self._drop_orphan(chunk.id)
 
     def _drop_orphan(self, chunk: ChunkId) -> None:
@@ -391,19 +382,8 @@ class Knowledge:
         if orphan is not None:
             self._forget(orphan)
 
-    def _release(self, chunk: TrackedChunk) -> None:
-        """Let go of a chunk's claims and of every trace of them in others."""
-        if chunk.conflicts is None:
-            return
-        for other_id in sorted(chunk.conflicts):
-            other = self._chunks.get(other_id)
-            if other is not None and other.conflicts is not None:
-                other.conflicts.discard(chunk.id)
-        chunk.conflicts = None
-        self._released.append(chunk.id)
-
     def _forget(self, chunk: TrackedChunk) -> None:
-        self._release(chunk)
+        self.conflicts.leave(chunk)
         chunk.job.canary_through(chunk)
         chunk.forgotten = True
         if self.claiming != chunk.id:  # else its claims are still to come, and to be released then

@@ -21,6 +21,7 @@ from orchestrator.schedule.state import Limits, TrackedChunk
 
 INTERVAL_SHARE = 10  # of the time that a batch has lasted, until it is asked after again
 INTERVAL_SHARE_AT_FIRST = 2  # the same, as long as nothing is known of such batches
+NEAR_END = 0.8  # of its likely duration: a batch that has lasted so long is asked after regularly
 ROUNDS = 2  # batches to be kept at Marketo for each importer: all importers may end at a time
 ROUNDS_UNSTEADY = 4  # where batches differ widely, so that nobody has to know exactly when they end
 UPLOAD_MS_ASSUMED = 1_000  # before any upload was seen
@@ -87,6 +88,7 @@ class Line:
         importers = self._limits.importers
         if len(batches) < importers:
             return now_ms
+        self.settle(batches)
         free = list(self._free_ms)
         ends: list[int] = []
         for chunk in batches:
@@ -117,8 +119,9 @@ class Line:
         """Return when to ask after a batch; ``needed_ms`` is when the importers may run out of work, if that matters."""
         begun_ms = chunk.accepted_ms if chunk.begun_ms is None else chunk.begun_ms
         again_ms = max(chunk.due_ms, self._again_ms(chunk, begun_ms))
-        if not self._knows(chunk):
-            return again_ms
+        likely_ms = self.pace.likely_ms(chunk.target, chunk.rows)
+        if not self._knows(chunk) or (chunk.asked_ms or 0) - begun_ms >= NEAR_END * likely_ms:
+            return again_ms  # what others took since does not put off what may end any moment
         worth_ms = begun_ms + self.pace.worth_asking_ms(chunk.target, chunk.rows)
         if needed_ms is not None:
             fast_ms = begun_ms + self.pace.fast_ms(chunk.target, chunk.rows)

@@ -14,6 +14,7 @@ GAIN = 4  # a new batch weighs a quarter, once there were as many: old ones are 
 DEVIATION_AT_FIRST = 0.5  # of the first batch's duration: one batch does not tell how others differ from it
 STEADY = 0.25  # of the average: batches that deviate by no more than this are steady
 UNSTEADY_MEASURED_MIN = 3  # two batches that differ are chance
+LATER_MAX = 0.15  # of its likely duration, a batch is asked after later than that
 DEVIATIONS = 2  # how many mean deviations from the average a batch may be faster
 FASTEST_SHARE = 5  # no batch is expected to be faster than a fifth of the average
 EXTRAPOLATED = 4  # nothing is expected of batches with so many times more rows than those that were seen
@@ -101,5 +102,7 @@ class Pace:
 
     def worth_asking_ms(self, target: str, rows: int) -> int:
         """Return after which time to ask after a batch if nobody hurries: when most, or else many, have ended."""
-        deviation_ms = self.deviation_ms(target, rows) if self.is_steady(target, rows) else 0
-        return self.likely_ms(target, rows) + deviation_ms
+        likely_ms = self.likely_ms(target, rows)
+        if not self.is_steady(target, rows):
+            return likely_ms
+        return likely_ms + min(self.deviation_ms(target, rows), round(likely_ms * LATER_MAX))

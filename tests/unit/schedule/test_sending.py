@@ -142,11 +142,6 @@ def test_others_have_left_when_a_batch_sent_behind_them_is_finished():
     assert "poll 2" in story.decide(at_ms=10_000)
     story.polled(2, BatchStatus.COMPLETE)
     assert "crowded" not in story.state()
-    story.decide(at_ms=15_000)
-    story.accepted(3)
-    for number in (4, 5, 6):  # the usual four
-        story.send(number)
-    assert not [command for command in story.decide() if command.startswith("submit")]
 
 
 def test_a_batch_that_waits_although_it_is_the_oldest_tells_of_others():

@@ -1,0 +1,111 @@
+"""How long batches take, and where they stand in the queue, as far as polls tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.model import BatchStatus
+from orchestrator.schedule.pace import Pace
+from tests.unit.schedule.story import Story, chunk
+
+
+def test_what_was_seen_is_expected_in_proportion_to_the_rows():
+    pace = Pace()
+    assert (pace.knows("person", 1), pace.likely_ms("person", 100)) == (False, 0)
+    for _ in range(8):
+        pace.note("person", 100, 60_000)
+    assert pace.likely_ms("person", 50) == 30_000
+    assert pace.is_steady("person", 50)
+    assert pace.fast_ms("person", 100) > 40_000
+    assert not pace.knows("custom:car_c", 100)
+
+
+def test_a_small_batch_tells_nothing_of_a_large_one():
+    pace = Pace()
+    pace.note("person", 1, 5_000)  # one row takes as long as a hundred: a thousand do not take an hour
+    assert not pace.knows("person", 1_000)
+    assert pace.fast_ms("person", 1_000) == 0
+    for _ in range(4):
+        pace.note("person", 1_000, 10_000)
+    assert pace.likely_ms("person", 1_000) == pytest.approx(10_000, rel=0.2)
+
+
+def test_batches_that_differ_widely_are_unsteady():
+    pace = Pace()
+    for took_ms in (12_000, 180_000, 50_000, 130_000, 20_000):
+        pace.note("person", 100, took_ms)
+    assert pace.is_unsteady("person", 100)
+    assert pace.fast_ms("person", 100) < 0.5 * pace.likely_ms("person", 100)
+
+
+def test_a_belief_that_is_too_slow_by_far_is_given_up():
+    pace = Pace()
+    for _ in range(8):
+        pace.note("person", 100, 600_000)
+    for _ in range(60):  # each was finished when it was first asked after: Marketo has become faster
+        assert pace.note_unseen("person", 100, 700_000) <= pace.likely_ms("person", 100) * 1.05
+    assert pace.likely_ms("person", 100) < 400_000
+
+
+def _asked(story: Story, until_ms: int, ends_ms: dict[int, int]) -> dict[int, list[int]]:
+    """Run a story in which batches end at given times; return when each was asked after."""
+    asked: dict[int, list[int]] = {}
+    while story.now_ms < until_ms:
+        wake_ms = story.now_ms + 60_000
+        for command in story.decide():
+            words = command.split()
+            number = int(words[1])
+            if words[0] == "wait":
+                wake_ms = number
+            elif words[0] == "submit":
+                story.now_ms += 1
+                story.accepted(number)
+                wake_ms = story.now_ms
+            elif words[0] == "poll":
+                asked.setdefault(number, []).append(story.now_ms)
+                done = story.now_ms >= ends_ms[number]
+                story.polled(number, BatchStatus.COMPLETE if done else BatchStatus.IMPORTING)
+                wake_ms = story.now_ms
+            elif words[0] == "collect":
+                story.collected(number)
+                wake_ms = story.now_ms
+            else:
+                break
+        story.now_ms = max(story.now_ms, wake_ms)
+    return asked
+
+
+def test_steady_batches_are_asked_after_once_when_they_are_likely_to_have_ended():
+    story = Story()
+    story.job(*map(chunk, range(1, 41)))
+    ends_ms = {number: -(-number // 2) * 600_000 for number in range(1, 41)}  # two by two, ten minutes each
+    asked = _asked(story, 20 * 600_000, ends_ms)
+    later = [asked[number] for number in range(9, 37)]
+    assert sum(map(len, later)) <= 1.5 * len(later)
+    late_ms = [asked[number][-1] - ends_ms[number] for number in range(9, 37)]
+    assert max(late_ms) < 600_000  # then the queue behind it would run dry
+    assert sum(late_ms) < 150_000 * len(late_ms)
+
+
+def test_a_batch_that_others_wait_for_is_asked_after_as_soon_as_it_may_have_ended():
+    """With nothing else at Marketo that could keep the importers busy, every second counts."""
+    story = Story(queue_depth=1)
+    story.job(*map(chunk, range(1, 12)))
+    ends_ms = {}
+    asked: dict[int, list[int]] = {}
+    while len(asked) < 10:
+        for command in story.decide():
+            word, number, *_ = command.split()
+            if word == "submit":
+                ends_ms[int(number)] = story.now_ms + 60_000
+                story.accepted(int(number))
+            elif word == "poll":
+                asked.setdefault(int(number), []).append(story.now_ms)
+                done = story.now_ms >= ends_ms[int(number)]
+                story.polled(int(number), BatchStatus.COMPLETE if done else BatchStatus.IMPORTING)
+            elif word == "collect":
+                story.collected(int(number))
+        story.now_ms += 500
+    late_ms = [times[-1] - ends_ms[number] for number, times in asked.items() if number > 4]
+    assert sum(late_ms) / len(late_ms) < 6_000
+    assert max(len(times) for number, times in asked.items() if number > 4) <= 6
