@@ -53,6 +53,9 @@ class Resumed:
     skipped: tuple[tuple[JobId, str], ...]
 
 
+DAY_MS = 24 * 3_600 * 1_000
+
+
 class Orchestrator:
     """Imports into one subscription; made by `open`."""
 
@@ -106,6 +109,7 @@ class Orchestrator:
             calls=self._calls,
             state_dir=self._state_dir,
             home=home,
+            keep_ms=settings.state.keep_days * DAY_MS,
             drain_ms=round(1000 * settings.drain.seconds),
             log=log,
         )

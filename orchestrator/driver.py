@@ -23,6 +23,7 @@ from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
 from orchestrator.errors import SourceError
 from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
+from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal.changes import SourceHashed
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
@@ -64,6 +65,7 @@ class Driver:
         salt: bytes,
         state_dir: Path,
         home: Home,
+        housekeeping: Housekeeping,
         wanted: Callable[[JobId], bool],
         ended: Callable[[JobId], None],
         changed: Callable[[], None],
@@ -79,6 +81,7 @@ class Driver:
         self._clock = clock
         self._state_dir = state_dir
         self._home = home
+        self._housekeeping = housekeeping
         self._wanted = wanted
         self._ended = ended
         self._changed = changed
@@ -132,6 +135,7 @@ class Driver:
         """
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._housekeeping.run)
                 while not self._draining or self._submission is not None:
                     await self._turn(tasks)
                 tasks.cancel_scope.cancel()

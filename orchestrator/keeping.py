@@ -26,6 +26,7 @@ from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
 from orchestrator.errors import Fenced, JournalUnreachable, SubscriptionBusy
 from orchestrator.following import UNFINISHED
+from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
@@ -50,6 +51,7 @@ class Means:
     calls: CallCounts
     state_dir: Path
     home: Home
+    keep_ms: int  # how long a job is kept after its end
     drain_ms: int  # how long an upload under way is waited for
     log: FilteringBoundLogger
 
@@ -128,6 +130,16 @@ class Keeper:
                     salt=await means.journal.salt(host),
                     state_dir=means.state_dir,
                     home=means.home,
+                    housekeeping=Housekeeping(
+                        journal=means.journal,
+                        lease=lease,
+                        offload=means.offload,
+                        clock=means.clock,
+                        state_dir=means.state_dir,
+                        home=means.home,
+                        keep_ms=means.keep_ms,
+                        log=means.log,
+                    ),
                     wanted=self.wanted,
                     ended=self.let_go,
                     changed=self.changed,

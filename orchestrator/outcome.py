@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters
-from orchestrator.model import Chunk, ChunkId, Finding, Job, Phase, Source
+from orchestrator.model import Chunk, ChunkId, Finding, Job, JobId, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.report.merge import ordered_parts, write_reports
 from orchestrator.report.part import read_reasons
@@ -20,7 +20,12 @@ DISTRIBUTION = "marketo-bulk-orchestrator"
 
 def job_directory(state_dir: Path, job: Job) -> Path:
     """Return where everything is kept that belongs to a job and is not in the journal."""
-    return state_dir / "jobs" / job.id
+    return directory_of(state_dir, job.id)
+
+
+def directory_of(state_dir: Path, job_id: JobId) -> Path:
+    """Return the same of a job of which only the id is known."""
+    return state_dir / "jobs" / job_id
 
 
 def copies_directory(directory: Path) -> Path:

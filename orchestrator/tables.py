@@ -140,7 +140,9 @@ class State(Table):
         default_factory=lambda: platformdirs.user_state_path(APP_NAME, appauthor=False),
         description="journal, spools, claims, result files and locks; mode 0700",
     )
-    keep_days: Whole = Field(30, ge=1, le=36_500, description="finished jobs are forgotten after it; no effect yet")
+    keep_days: Whole = Field(
+        30, ge=1, le=36_500, description="finished jobs, and everything stored of them, are forgotten after it"
+    )
 
 
 class Drain(Table):

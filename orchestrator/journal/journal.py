@@ -22,12 +22,12 @@ from sqlalchemy import Connection
 
 from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
-from orchestrator.journal import fencing, reading, writing
+from orchestrator.journal import fencing, pruning, reading, writing
 from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Counters, Lease, Owner, Progress
-from orchestrator.model import BatchId, Chunk, Finding, Job, JobId, JobState, Source
+from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
 CONFIRMED_MS: Final = 10_000  # an answer older than this says nothing about now; leases are good for 20 seconds
@@ -152,6 +152,17 @@ class Journal:
         written, and False returned, if another process has brought the job into a state that is none of these.
         """
         return await self._write(writing.write_unfenced, tuple(changes), self._now_ms(), only_from)
+
+    async def condemn(self, lease: Lease, home: Home, before_ms: int) -> JobId | None:
+        """Return a job of this state directory that ended before a moment and is to be forgotten, None if none is.
+
+        Nobody finds it in the journal from then on.  Raises `Fenced`.
+        """
+        return await self._write(pruning.condemn, lease, home, before_ms, self._now_ms())
+
+    async def prune(self, lease: Lease, job_id: JobId) -> bool:
+        """Remove some rows of a condemned job; return whether none is left.  Raises `Fenced`."""
+        return await self._write(pruning.prune, lease, job_id)
 
     # --- who drives a subscription -------------------------------------------------------------------
 

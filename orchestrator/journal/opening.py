@@ -25,6 +25,7 @@ from orchestrator.journal.mounts import network_file_system
 from orchestrator.journal.schema import REVISION, versions
 
 BUSY_TIMEOUT_MS: Final = 10_000  # other writers hold the file for milliseconds; one that is stopped may not hang us
+WAL_BYTES_KEPT: Final = 16 * 1024 * 1024  # of the write-ahead log, which grows while somebody reads for long
 _SETUP_TRIES: Final = 250  # each lasts 40 ms: a migration has 10 s before others give up
 _BEGIN: Final = "orchestrator_begin"  # execution option: how transactions of an engine begin
 _MOUNTS: Final = Path("/proc/self/mounts")
@@ -34,6 +35,7 @@ _ON_CONNECT: Final = (
     "PRAGMA synchronous = FULL",  # a commit is on the disk when it returns
     "PRAGMA fullfsync = ON",  # macOS: past the disk's own cache, too
     "PRAGMA checkpoint_fullfsync = ON",
+    f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}",
 )
 
 
@@ -154,7 +156,11 @@ def _refuse_strangers(path: Path, engine: Engine) -> None:
 
 
 def _switch_mode(path: Path, engine: Engine) -> None:
-    """Switch to the write-ahead log, which cannot be done within a transaction."""
+    """Switch to the write-ahead log, which cannot be done within a transaction.
+
+    A file that is still empty also learns to give back the room of what is removed from it.
+    """
+    _outside_transactions(engine, "PRAGMA auto_vacuum = FULL")
     mode = _outside_transactions(engine, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise JournalError(

@@ -15,6 +15,7 @@ from orchestrator.journal.values import Counters, Progress, Tally, Wait
 from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
 
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
+_KEPT: Final = jobs.c.pruned_ms.is_(None)  # the others are being removed
 
 
 def fetch(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
@@ -24,10 +25,10 @@ def fetch(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[d
 
 def job(connection: Connection, job_id: str) -> Job:
     """Return the job with this id, or the only one whose id starts so."""
-    for row in fetch(connection, select(jobs).where(jobs.c.id == job_id)):
+    for row in fetch(connection, select(jobs).where(jobs.c.id == job_id, _KEPT)):
         return codec.unpack_job(row)
     starts_so = func.substr(jobs.c.id, 1, len(job_id)) == job_id
-    found = list(fetch(connection, select(jobs).where(starts_so).order_by(jobs.c.id).limit(_NAMED_MAX)))
+    found = list(fetch(connection, select(jobs).where(starts_so, _KEPT).order_by(jobs.c.id).limit(_NAMED_MAX)))
     if not job_id or not found:
         raise JournalError(f"no job {job_id!r} in this journal; `orchestrator jobs` lists those it knows")
     if len(found) > 1:
@@ -38,7 +39,7 @@ def job(connection: Connection, job_id: str) -> Job:
 
 def job_list(connection: Connection, host: str | None, states: Collection[JobState] | None) -> list[Job]:
     """Return the jobs of one host or of all, in these states or in any, oldest first."""
-    query = select(jobs).order_by(jobs.c.created_ms, jobs.c.id)
+    query = select(jobs).where(_KEPT).order_by(jobs.c.created_ms, jobs.c.id)
     if host is not None:
         query = query.where(jobs.c.host == host)
     if states is not None:

@@ -106,6 +106,7 @@ def unpack_job(row: Mapping[str, Any]) -> Job:
     """Return the job of a row."""
     with _known(f"a job ({row['id']})"):
         fields = dict(row)
+        del fields["pruned_ms"]  # of a job that is there, it is empty
         fields["target"] = _unpack_target(row["target"])
         fields["options"] = _unpack_options(row["options"])
         fields["labels"] = tuple((key, value) for key, value in row["labels"])

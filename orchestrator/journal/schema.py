@@ -110,6 +110,7 @@ jobs = Table(
     Column("wish", String),
     Column("wish_reason", Json),
     Column("wish_ms", BigInteger),
+    Column("pruned_ms", BigInteger),  # since when it is being removed; nobody finds it any longer
     Index("jobs_by_host", "host", "created_ms"),
 )
 
@@ -169,6 +170,7 @@ chunks = Table(
     ForeignKeyConstraint(["job_id", "source"], ["sources.job_id", "sources.position"]),
     # No record is in two chunks of one depth: the last line of defence against planning a job twice.
     UniqueConstraint("job_id", "source", "depth", "start_byte"),
+    Index("chunks_by_parent", "parent"),
     sqlite_autoincrement=True,
 )
 

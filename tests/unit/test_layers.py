@@ -21,7 +21,7 @@ FLOORS = (
     {"config", "requests"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
     {"claims", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
-    {"uploads", "batches", "probes", "following", "connection", "finishing", "ledger", "moving"},
+    {"uploads", "batches", "housekeeping", "probes", "following", "connection", "finishing", "ledger", "moving"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
     {"resuming", "submitting", "control", "preview"},

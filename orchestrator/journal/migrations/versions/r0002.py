@@ -22,6 +22,8 @@ def upgrade() -> None:
     op.add_column("chunks", sa.Column("last_batch_id", sa.BigInteger(), nullable=True))
     op.add_column("chunks", sa.Column("marketo_ms", sa.BigInteger(), nullable=True))
     op.add_column("chunks", sa.Column("adopted", sa.Boolean(), nullable=True))
+    op.add_column("jobs", sa.Column("pruned_ms", sa.BigInteger(), nullable=True))
+    op.create_index("chunks_by_parent", "chunks", ["parent"], unique=False)
     op.add_column("chunks", sa.Column("resent", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("content", sa.Text(), nullable=True))
     op.add_column("subscriptions", sa.Column("generation", sa.BigInteger(), nullable=True))
