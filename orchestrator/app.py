@@ -36,7 +36,7 @@ from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
 from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
-from orchestrator.preview import Preview
+from orchestrator.preview import Checked, Preview
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
 from orchestrator.resuming import Resumption
@@ -239,6 +239,13 @@ class Orchestrator:
 
         """
         return await self._preview.plan(request, offline=offline)
+
+    async def check(self, request: ImportRequest, *, offline: bool = False) -> Checked:
+        """Make the checks that come before an import: target, sources and headers; nothing is sent.
+
+        Raises what `plan` raises.
+        """
+        return await self._preview.check(request, offline=offline)
 
     def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""

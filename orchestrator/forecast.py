@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.claims import Fingerprints
 from orchestrator.model import Job, Source, Span
 from orchestrator.offload import Offload
+from orchestrator.source.inventory import Inventory
 from orchestrator.source.keys import overlap
 from orchestrator.source.split import Plan
 from orchestrator.uploads import claims_of
@@ -60,6 +61,7 @@ class Forecast:
     calls_per_day: int
     rows_beyond_recall: int  # at Marketo at any moment, where nothing can be cancelled
     seconds: Seconds
+    inventory: Inventory
     warnings: tuple[str, ...]
 
 
@@ -115,6 +117,7 @@ def forecast(
     depth: int,
     calls_per_day: int,
     planning_ms: int,
+    inventory: Inventory,
     skipped_checks: Sequence[str] = (),
 ) -> Forecast:
     """Put together what an import would take."""
@@ -140,5 +143,10 @@ def forecast(
             most=round(rows / speed.slow_rows_per_second * serial, 1),
             basis=speed.basis,
         ),
-        warnings=(*skipped_checks, *(warning for plan in plans for warning in plan.warnings)),
+        inventory=inventory,
+        warnings=(
+            *skipped_checks,
+            *(warning for plan in plans for warning in plan.warnings),
+            *inventory.warnings,
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -10,16 +11,29 @@ from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.connection import Connection
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
-from orchestrator.intake import Intake
+from orchestrator.intake import Intake, Prepared
 from orchestrator.journal.journal import Journal
-from orchestrator.model import JobState, RepeatedKeys
+from orchestrator.model import JobState, RepeatedKeys, Source
 from orchestrator.offload import Offload
 from orchestrator.requests import ImportRequest
 from orchestrator.scratch import scratch
+from orchestrator.source.inventory import Inventory, take
 from orchestrator.source.spool import Workspace
 from orchestrator.wiring import schedule_limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What pre-flight found of sources that can be imported as they are."""
+
+    sources: tuple[Source, ...]
+    rows: int
+    key_columns: tuple[str, ...]
+    compared: bool  # whether the headers were compared with what Marketo says of the target
+    inventory: Inventory
+    warnings: tuple[str, ...]
 
 
 class Preview:
@@ -55,8 +69,9 @@ class Preview:
         limits = schedule_limits(self._settings, self._connection.limits())
         conflicts = Conflicts(chunks=0, examined=0)
         with scratch(self._state_dir, rng=self._rng, now_ms=started_ms) as copies:
+            workspace = Workspace(copies)
             prepared = await self._intake.prepare(
-                located, request.target, request.options(), workspace=Workspace(copies), offline=offline
+                located, request.target, request.options(), workspace=workspace, offline=offline
             )
             planning_ms = self._clock.now_ms() - started_ms
             if request.on_repeated_key is not RepeatedKeys.IGNORE:
@@ -66,6 +81,7 @@ class Preview:
                     lookahead_chunks=limits.lookahead_chunks,
                     offload=self._offload,
                 )
+            inventory = await self._take_inventory(prepared, workspace)
         finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
         rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
         return forecast(
@@ -75,5 +91,32 @@ class Preview:
             depth=limits.usual_depth,
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=planning_ms,
+            inventory=inventory,
             skipped_checks=prepared.known.skipped,
         )
+
+    async def check(self, request: ImportRequest, *, offline: bool) -> Checked:
+        """Make the checks of an import and nothing else; raises what `Orchestrator.check` raises."""
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
+        with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as copies:
+            workspace = Workspace(copies)
+            prepared = await self._intake.prepare(
+                located, request.target, request.options(), workspace=workspace, offline=offline
+            )
+            inventory = await self._take_inventory(prepared, workspace)
+        plans, known = prepared.plans, prepared.known
+        return Checked(
+            sources=tuple(plan.source for plan in plans),
+            rows=sum(plan.source.rows for plan in plans),
+            key_columns=known.key_columns,
+            compared=known.schema is not None,
+            inventory=inventory,
+            warnings=(*known.skipped, *(warning for plan in plans for warning in plan.warnings), *inventory.warnings),
+        )
+
+    async def _take_inventory(self, prepared: Prepared, workspace: Workspace) -> Inventory:
+        try:
+            return await self._offload.run(take, [plan.source for plan in prepared.plans], workspace.check)
+        except BaseException:  # cancelled: the thread goes on until it is told
+            workspace.stop()
+            raise

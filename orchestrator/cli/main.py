@@ -94,6 +94,25 @@ def plan(
     return show_plan(common, lambda: flags.request(files), offline=offline, flags=flags.words())
 
 
+@app.command(
+    epilog=examples(
+        "orchestrator check leads.csv",
+        "orchestrator check 'leads-*.csv' --offline --json",
+    )
+)
+@takes(ImportFlags, Common)
+def check(
+    flags: ImportFlags,
+    common: Common,
+    files: Files,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
+) -> int:
+    """Check files and target as an import does before it sends anything. Nothing is sent."""
+    from orchestrator.cli.checking import check_files
+
+    return check_files(common, lambda: flags.request(files), offline=offline, flags=flags.words())
+
+
 @app.command(epilog=examples("orchestrator jobs", "orchestrator jobs --json"))
 @takes(Common)
 def jobs(common: Common) -> int:

@@ -19,6 +19,7 @@ from orchestrator.forecast import Forecast
 from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Leads, OnUnknown, Phase, Source, Target
 from orchestrator.report.ending import next_command
 from orchestrator.requests import ImportRequest
+from orchestrator.source.inventory import Inventory
 
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
@@ -91,7 +92,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
             if job.wish
             else []
         ),
-        *(f"  source    {_source_words(source)}" for source in status.sources),
+        *(f"  source    {source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
         f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown",
@@ -125,9 +126,10 @@ def _held_words(status: JobStatus, chunk: Chunk) -> str:
     )
 
 
-def _source_words(source: Source) -> str:
+def source_words(source: Source) -> str:
+    """Describe one source."""
     blank = f", {plural(source.blank_lines, 'blank line')}" if source.blank_lines else ""
-    return f"{source.path}: {rows(source.rows)}{blank}, {size(source.identity.size_bytes)}, {source.format}"
+    return f"{source.path}: {rows(source.rows)}{blank}, {size(source.identity.size_bytes)}, {source.format}, {source.encoding}"
 
 
 def _phase_words(status: JobStatus) -> str:
@@ -208,7 +210,7 @@ def plan_lines(found: Forecast) -> list[str]:
         )
     seconds = found.seconds
     return [
-        *(_source_words(source) for source in found.sources),
+        *(source_words(source) for source in found.sources),
         f"  uploads        {plural(found.chunks, 'chunk')} of up to {rows(found.largest_chunk_rows)}; "
         f"{rows(found.rows)}, {size(found.source_bytes)} in all",
         f"  repeated keys  {waiting}",
@@ -217,8 +219,18 @@ def plan_lines(found: Forecast) -> list[str]:
         f"  beyond recall  up to {rows(found.rows_beyond_recall)} at any moment: Marketo cannot cancel imports",
         f"  time           {duration(seconds.least)} to {duration(seconds.most)} ({seconds.basis})",
         f"  planning       took {duration(seconds.planning)}",
+        f"  characters     {inventory_words(found.inventory)}",
         *(f"  to know        {warning}" for warning in found.warnings),
     ]
+
+
+def inventory_words(found: Inventory) -> str:
+    """Describe the characters of a text."""
+    if not found.characters:
+        return "ASCII only"
+    groups = ", ".join(f"{number(group.times)} {group.what}" for group in found.groups)
+    frequent = " ".join(f"{one.what if one.what.isprintable() else f'U+{ord(one.what):04X}'}" for one in found.frequent)
+    return f"{number(found.characters)} beyond ASCII ({groups}); the most frequent: {frequent}"
 
 
 def target_words(target: Target) -> str:

@@ -1,13 +1,15 @@
 """What the first bytes of a file say: its encoding, how its cells are separated, and its header record.
 
 The delimiter is found by reading the first records once with each of the three.  One is certain if the header
-has at least two cells and every record looked at has as many; CSV wins if it is certain, and wherever nothing
-is, because a wrong guess in favour of a rarer format would be harder to understand than a header that is
-checked and refused.
+has at least two cells and every record looked at has as many, or if no other separates anything in the header; CSV
+wins if it is certain, and wherever nothing is, because a wrong guess in favour of a rarer format would be harder to
+understand than a header that is checked and refused.  A first line ``sep=;``, as Excel has it, says it for sure; it
+is a line of the file, and neither sent nor the header.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +21,10 @@ from orchestrator.source.walk import State, walk
 HEADER_BYTES_MAX = 1_048_576  # more is no header, but a file without line ends or with a quote left open
 SAMPLE_RECORDS_MAX = 20  # enough to see a regular shape, few enough to be free
 SAMPLE_BYTES_MAX = 65_536
+SEPARATOR_LINE_BYTES_MAX = 16  # "sep=;", perhaps in quotes, with its line end
 NUL_SEARCHED_BYTES = 2  # no text begins with one; a later one may be data
+
+_SEPARATOR_LINE = re.compile(rb'"?sep=([^"\r\n]+)"?\r?\n', re.IGNORECASE)
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a ZIP archive within another"),
@@ -55,8 +60,10 @@ def examine(head: bytes, *, whole: bool, given: Format | None, name: str) -> Beg
     if 0 in head[:NUL_SEARCHED_BYTES]:
         raise EncodingError(f"{name}: it begins with a NUL byte, so it is no text. Save it as CSV and try again.")
     text_start = len(records.BOM) if head.startswith(records.BOM) else 0
+    said, said_end = _separator_line(head[text_start : text_start + SEPARATOR_LINE_BYTES_MAX], name)
+    text_start += said_end
     text = head[text_start:]
-    chosen = given or detect_format(text, whole=whole)
+    chosen = given or said or detect_format(text, whole=whole)
     header_start, header_end = _header_range(text, ord(chosen.delimiter), whole=whole, name=name)
     header = text[header_start:header_end]
     columns = records.header_cells(header, chosen.delimiter)
@@ -65,16 +72,34 @@ def examine(head: bytes, *, whole: bool, given: Format | None, name: str) -> Beg
         header=header,
         columns=columns,
         data_start=text_start + header_end,
-        lines=text.count(b"\n", 0, header_end),
+        lines=(said_end > 0) + text.count(b"\n", 0, header_end),
         blank_lines=text.count(b"\n", 0, header_start),
     )
 
 
+def _separator_line(start: bytes, name: str) -> tuple[Format | None, int]:
+    """Understand the line by which Excel is told how cells are separated; return where it ends, 0 if there is none."""
+    found = _SEPARATOR_LINE.match(start)
+    if found is None:
+        return None, 0
+    for form in Format:
+        if form.delimiter == found[1].decode(errors="replace"):
+            return form, found.end()
+    raise HeaderError(
+        f"{name}: line 1 says that cells are separated by {found[1].decode(errors='replace')!r}; they have to be by "
+        "comma, tab or semicolon. Write the file so, and correct the line or leave it out."
+    )
+
+
 def detect_format(text: bytes, *, whole: bool) -> Format:
-    """Choose the format by the shape of the first records; CSV if no other is certain."""
+    """Choose the format by the shape of the first records, else by the header alone; CSV if no other is certain."""
     whole = whole and len(text) <= SAMPLE_BYTES_MAX
     certain = [form for form in Format if _is_regular(text[:SAMPLE_BYTES_MAX], form.delimiter, whole=whole)]
-    return certain[0] if len(certain) == 1 else Format.CSV
+    if certain:
+        return certain[0] if len(certain) == 1 else Format.CSV
+    header = text[:SAMPLE_BYTES_MAX]
+    possible = [form for form in Format if len(records.header_cells(header, form.delimiter)) > 1]
+    return possible[0] if len(possible) == 1 else Format.CSV
 
 
 class NotUtf8(EncodingError):

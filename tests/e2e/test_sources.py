@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -133,3 +134,40 @@ def test_a_plan_leaves_no_copy_and_sweeps_what_others_left(place: Place, mark: s
     ended = place.run("plan", "leads.csv", "--offline")
     assert (ended.code, "which is a guess" in ended.out) == (0, True)
     assert copies(place) == []
+
+
+def test_check_says_what_an_import_would_read(place: Place, mark: str) -> None:
+    twice = "Müller".encode().decode("latin-1")
+    place.write("leads.csv", f"sep=;\r\nemail;firstName\r\na@{mark};Zoë €\r\nb@{mark};{twice}\r\n".encode())
+    creates = len(place.marketo.creates())
+
+    ended = place.run("check", "leads.csv")
+
+    assert ended.code == 0, ended.err
+    for words in ("leads.csv: 2 rows, ", "ssv, utf-8", "email, firstName", "as Marketo has them", "leads by email"):
+        assert words in ended.out
+    for words in ("4 beyond ASCII", "Latin", "symbols", "ë", "from line 4 on, 1 places look as if"):
+        assert words in ended.out
+    assert "Next: orchestrator import leads.csv" in ended.err
+    found = json.loads(place.run("check", "leads.csv", "--offline", "--json").out)
+    assert (found["rows"], found["compared"], found["key_columns"]) == (2, False, ["email"])
+    assert found["inventory"]["characters"] == 4
+    plan = json.loads(place.run("plan", "leads.csv", "--offline", "--json").out)
+    assert plan["inventory"] == found["inventory"]
+    assert len(place.marketo.creates()) == creates
+    assert copies(place) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"email,fristName\na@x.com,Ada\n", "fristName"),
+        (b"firstName\nAda\n", "no column 'email'"),
+        (b'email\n"a@x.com\n', "never closed"),
+        (b"", "empty"),
+    ],
+)
+def test_check_refuses_what_an_import_would(place: Place, content: bytes, words: str) -> None:
+    place.write("leads.csv", content)
+    ended = place.run("check", "leads.csv")
+    assert (ended.code, words in ended.err, ended.out) == (4, True, "")

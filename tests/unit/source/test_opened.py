@@ -326,3 +326,14 @@ def test_a_file_that_is_still_written_is_not_copied(place, monkeypatch):
     with pytest.raises(SourceError, match="written to while it was read"):
         place.plan(table(WESTERN).encode("cp1252"), encoding="cp1252")
     assert place.copies() == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_line_for_excel_is_counted_and_not_sent(place, encoding, end):
+    text = end.join(["sep=;", "email;name", "1;Müller", "2;Zoë", ""])
+    found = place.plan(text.encode(encoding))
+    lines = text.replace("\r\n", "\n").replace("\r", "\n") if end == "\r" else text
+    assert (found.source.header + read_span(found.source, found.spans[0])).decode() == lines.partition("\n")[2]
+    assert (found.source.format, found.source.columns) == ("ssv", ("email", "name"))
+    assert (found.spans[0].first_line, found.spans[0].first_row, found.source.rows) == (3, 1, 2)
