@@ -6,6 +6,7 @@ Each method carries out one command of the heart and returns the fact it made.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from orchestrator import events
@@ -21,6 +22,7 @@ from orchestrator.report.account import account
 from orchestrator.report.attribute import Attribution, attribute
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause
+from orchestrator.source.places import restore
 
 # Findings worth another fetch; a row that fits nothing may be one that was cut off in the middle.
 FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged", "rows_unmatched")
@@ -205,6 +207,7 @@ def _attribute(driven: DrivenJob, chunk: Chunk, source: Source, files: dict[Resu
     return attribute(
         data=span_data(source, chunk.span),
         source=source,
+        restore=partial(restore, source),
         span=chunk.span,
         batch_id=chunk.batch_id,
         key_columns=driven.job.key_columns,

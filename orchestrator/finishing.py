@@ -47,14 +47,15 @@ class Finisher:
         """
         cancelled: tuple[Change, ...] = (UnsentCancelled(job_id=job.id),) if Stop.CANCELLED in stops else ()
         await self._write(*cancelled)  # and the calls made so far, so that the report counts every one
-        state = state_at_end(await self._journal.chunks(job.id), stops)
+        chunks = await self._journal.chunks(job.id)
+        state = state_at_end(chunks, stops)
         ended = replace(job, state=state, finished_ms=self._now_ms())
         causes = () if state is JobState.CANCELLED else [stop for stop in stops if stop is not Stop.CANCELLED]
-        known = await gather(self._journal, ended, directory)
         code: int = ExitCode.INTERNAL
         reasons: tuple[str, ...] = ("internal",)
         findings: list[FindingAdded] = []
         try:
+            known = await gather(self._offload, self._journal, ended, directory)
             summary = await summarise_job(self._offload, known, causes)
             code, reasons = summary.exit_code, summary.exit_reasons
             await report_job(self._offload, known, summary, Path(job.out_dir))
@@ -71,7 +72,7 @@ class Finisher:
         )
         told = events.JobFinished(job_id=job.id, ts_ms=self._now_ms(), state=state, exit_code=code)
         await self._write(*findings, changed, Told(event=told))
-        if state in _OVER and all(chunk.phase in FINAL for chunk in known.chunks):  # nothing is sent any more
+        if state in _OVER and all(chunk.phase in FINAL for chunk in chunks):  # nothing is sent any more
             await self._offload.run(rmtree, copies_directory(directory), ignore_errors=True)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
 

@@ -12,7 +12,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Source
 from orchestrator.offload import Offload
-from orchestrator.outcome import Gathered, gather, job_directory, report_job, summarise_job
+from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
 from orchestrator.preflight import prepare_out_dir
 from orchestrator.report.summary import Summary
 from orchestrator.schedule.state import FINAL
@@ -124,7 +124,7 @@ class JobHandle:
 
     async def _gather(self) -> Gathered:
         job = await self._journal.job(self.id)
-        return await gather(self._journal, job, job_directory(self._state_dir, job))
+        return await gather(self._offload, self._journal, job, job_directory(self._state_dir, job))
 
     async def progress(self) -> Progress:
         """Return how far the job is."""
@@ -132,10 +132,12 @@ class JobHandle:
 
     async def status(self) -> JobStatus:
         """Return everything that is known of the job."""
+        sources = await self._journal.sources(self.id)
+        chunks = await self._journal.chunks(self.id)
         return JobStatus(
             job=await self._journal.job(self.id),
-            sources=await self._journal.sources(self.id),
-            chunks=await self._journal.chunks(self.id),
+            sources=sources,
+            chunks=await self._offload.run(by_original, sources, chunks),
             findings=await self._journal.findings(self.id),
             counters=await self._journal.counters(self.id),
             progress=await self._journal.progress(self.id),

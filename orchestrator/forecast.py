@@ -118,9 +118,9 @@ def forecast(
     calls_per_day: int,
     planning_ms: int,
     inventory: Inventory,
-    skipped_checks: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Forecast:
-    """Put together what an import would take."""
+    """Put together what an import would take; ``notes`` are what else is to be known."""
     spans: list[Span] = [span for plan in plans for span in plan.spans]
     rows = sum(span.rows for span in spans)
     largest = max((span.rows for span in spans), default=0)
@@ -145,7 +145,7 @@ def forecast(
         ),
         inventory=inventory,
         warnings=(
-            *skipped_checks,
+            *notes,
             *(warning for plan in plans for warning in plan.warnings),
             *inventory.warnings,
         ),

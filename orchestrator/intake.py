@@ -16,13 +16,28 @@ from orchestrator.canary import with_canary
 from orchestrator.clock import Clock
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
+from orchestrator.draft import draft
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.ledger import Ledger, fingerprint_of
-from orchestrator.model import CustomObjects, ExitCode, Finding, Job, JobOptions, JobState, RepeatedKeys, Span, Target
+from orchestrator.mapping import parse
+from orchestrator.model import (
+    CustomObjects,
+    ExitCode,
+    Finding,
+    Job,
+    JobOptions,
+    JobState,
+    Leads,
+    RepeatedKeys,
+    Source,
+    Span,
+    Target,
+)
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, job_directory
+from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
 from orchestrator.source.opened import Located, Reading, plan_all
 from orchestrator.source.split import Plan
 from orchestrator.source.spool import Workspace
@@ -42,6 +57,7 @@ class Prepared:
     plans: tuple[Plan, ...]
     known: preflight.Known
     canaries: tuple[int, ...] = ()  # which of the spans are sent before all others
+    notes: tuple[Finding, ...] = ()  # what was done to the sources
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -91,8 +107,42 @@ class Intake:
         if not offline and (options.check or isinstance(target, CustomObjects)):
             client = await self._connection.client()
             known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
+        try:
+            plans, notes = await self._read(located, known, options, workspace)
+        except BaseException:  # cancelled: the thread goes on until it is told
+            workspace.stop()
+            raise
+        if not options.canary_rows:
+            return Prepared(plans=plans, known=known, notes=notes)
+        spans, canaries = await self._offload.run(
+            with_canary, plans, rows=options.canary_rows, key_columns=known.key_columns
+        )
+        cut = tuple(
+            replace(plan, spans=tuple(span for span in spans if span.source == plan.source.index)) for plan in plans
+        )
+        return Prepared(plans=cut, known=known, canaries=canaries, notes=notes)
+
+    async def _read(
+        self, located: Sequence[Located], known: preflight.Known, options: JobOptions, workspace: Workspace
+    ) -> tuple[tuple[Plan, ...], tuple[Finding, ...]]:
+        """Plan and check what is sent of the sources; return it, and what was done to them."""
+        reading = self._reading(options, workspace)
+        mapping = None if options.mapping is None else parse(options.mapping)
+        plans, changed = await self._offload.run(plan_sources, located, mapping, reading)
+        notes = [Finding(kind="cells_changed", message=message) for message in changed]
+        preflight.check_headers(plans, known)
+        preflight.check_rows(plans, rows_min=options.rows_min)
+        if options.strict:
+            preflight.check_warnings(plans)
+        mode = options.on_repeated_key
+        if mode in (RepeatedKeys.LAST, RepeatedKeys.FAIL):
+            plans = await self._offload.run(settle_repeated, plans, known.key_columns, mode, reading)
+            notes += [_superseded(plan.source) for plan in plans if plan.source.superseded]
+        return plans, tuple(notes)
+
+    def _reading(self, options: JobOptions, workspace: Workspace) -> Reading:
         limits = self._connection.limits()
-        reading = Reading(
+        return Reading(
             workspace=workspace,
             part_bytes_max=part_bytes_max(limits.body_bytes_max),
             rows_max=limits.rows_per_chunk_max,
@@ -100,22 +150,22 @@ class Intake:
             encoding=options.encoding,
             allow_empty=options.allow_empty,
         )
-        try:
-            plans = await self._offload.run(plan_all, located, reading)
-        except BaseException:  # cancelled: the thread goes on until it is told
-            workspace.stop()
-            raise
-        preflight.check_headers(plans, known)
-        preflight.check_rows(plans, rows_min=options.rows_min)
-        if not options.canary_rows:
-            return Prepared(plans=plans, known=known)
-        spans, canaries = await self._offload.run(
-            with_canary, plans, rows=options.canary_rows, key_columns=known.key_columns
-        )
-        cut = tuple(
-            replace(plan, spans=tuple(span for span in spans if span.source == plan.source.index)) for plan in plans
-        )
-        return Prepared(plans=cut, known=known, canaries=canaries)
+
+    async def draft(
+        self, located: Sequence[Located], target: Target, options: JobOptions, *, workspace: Workspace
+    ) -> str:
+        """Return a mapping of the columns of sources to the fields of a target, for a person to look over.
+
+        Raises:
+            SourceError: a source cannot be read, or there is no such target.
+            MarketoError: Marketo cannot be asked.
+
+        """
+        schema = await preflight.describe(await self._connection.client(), target)
+        plans = await self._offload.run(plan_all, located, self._reading(options, workspace))
+        columns = [column for plan in plans for column in plan.source.columns]
+        keys = (target.lookup_field,) if isinstance(target, Leads) else schema.dedupe_fields
+        return draft(columns, schema, keys)
 
     async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> Job | None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.
@@ -156,7 +206,9 @@ class Intake:
             canaries=prepared.canaries,
             fingerprint=fingerprint,
         )
-        found = [FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *odd)]
+        found = [
+            FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *prepared.notes, *odd)
+        ]
         while True:
             earlier = await self._ledger.find(job, sources, fingerprint)
             if earlier is not None:
@@ -178,3 +230,11 @@ class Intake:
             [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)],
             only_from=(JobState.PLANNING,),  # else another process that resumed it was sooner, and could plan it
         )
+
+
+def _superseded(source: Source) -> Finding:
+    return Finding(
+        kind="rows_superseded",
+        message=f"{source.path}: rows that are not sent, because a later one has the same key: {source.superseded:,}; "
+        f"the report lists them in {LISTING_FILE}.",
+    )

@@ -8,6 +8,7 @@ blank lines are no rows; lines count physical lines from 1, the header's first l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NewType
@@ -74,6 +75,23 @@ class FileIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MappedColumns:
+    """The columns that are sent in place of a source's own."""
+
+    names: tuple[str, ...]
+    origins: tuple[int | None, ...]  # of each its place among the source's columns; None: a constant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The records behind the content of a source, if it was made by changing them or leaving some out."""
+
+    path: str  # absolute, of UTF-8 text
+    identity: FileIdentity
+    places: str  # absolute path of the file that says where each row of the content stood there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One input file of a job, as the planner saw it."""
 
@@ -86,9 +104,32 @@ class Source:
     encoding: str  # of the source; what is sent is UTF-8
     format: Format
     header: bytes  # the header record as it is sent: no BOM, with its line end
-    columns: tuple[str, ...]
-    rows: int
+    columns: tuple[str, ...]  # of the source itself; what reports show
+    rows: int  # of the source itself
+    superseded: int = 0  # of them are not in ``content``, because a later row has the same key
     blank_lines: int
+    mapped: MappedColumns | None = None  # None: columns are sent as they are
+    original: Original | None = None  # None: ``content`` has the source's own records
+
+    @property
+    def sent_columns(self) -> tuple[str, ...]:
+        """The names of the columns in ``header``."""
+        return self.columns if self.mapped is None else self.mapped.names
+
+    @property
+    def origins(self) -> tuple[int | None, ...]:
+        """Of each column that is sent, its place in ``columns``; None for a constant."""
+        return tuple(range(len(self.columns))) if self.mapped is None else self.mapped.origins
+
+    def unsent(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """Put cells that were sent under the source's own columns; constants have no place there."""
+        if self.mapped is None:
+            return tuple(cells)
+        placed = [""] * len(self.columns)
+        for origin, cell in zip(self.mapped.origins, cells, strict=False):
+            if origin is not None:
+                placed[origin] = cell
+        return tuple(placed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +202,8 @@ class RepeatedKeys(StrEnum):
     """What to do with a dedupe key that stands in more than one row."""
 
     ORDER = "order"  # never two unfinished batches with one key; the last row wins
+    LAST = "last"  # only the last row of each key is sent
+    FAIL = "fail"  # a key that stands twice is an error
     IGNORE = "ignore"  # the user promises that keys are unique
 
 
@@ -212,14 +255,24 @@ class IfKnown(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MappingFile:
+    """What is done to columns before they are sent, as its author wrote it."""
+
+    name: str  # of the file it was read from; what messages show
+    text: str  # TOML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """What the user asked of one job besides its sources and its target."""
 
     format: Format | None = None  # None: detect it
     encoding: str | None = None  # Python's name of it; None: detect it
+    mapping: MappingFile | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
     on_unknown: OnUnknown = OnUnknown.PROBE
     check: bool = True  # compare the header with describe before anything is sent
+    strict: bool = False  # a warning about a source is an error
     allow_empty: bool = False  # a source without records is no error
     rows_min: int = 0  # fewer rows in all sources together are an error
     failed_accepted: str | None = None  # a `Share`: that many failed rows are a success

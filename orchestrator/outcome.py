@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters
-from orchestrator.model import Chunk, ChunkId, Finding, Job, JobId, Phase, Source
+from orchestrator.model import Chunk, ChunkId, Finding, Job, JobId, Phase, RepeatedKeys, Source
 from orchestrator.offload import Offload
 from orchestrator.report.merge import ordered_parts, write_reports
 from orchestrator.report.part import read_reasons
 from orchestrator.report.summary import Summary, summarise
+from orchestrator.source.changed import LISTING_FILE
+from orchestrator.source.places import original_place
 
 DISTRIBUTION = "marketo-bulk-orchestrator"
 
@@ -54,19 +56,38 @@ class Gathered:
     findings: tuple[Finding, ...]
     counters: Counters
     parts: Mapping[ChunkId, Path]
+    superseded: Path | None  # lists the rows that were left out for later ones, if that was asked for
 
 
-async def gather(journal: Journal, job: Job, directory: Path) -> Gathered:
+async def gather(offload: Offload, journal: Journal, job: Job, directory: Path) -> Gathered:
     """Read everything about a job once, so that its summary and its report say the same."""
     chunks = await journal.chunks(job.id)
+    sources = await journal.sources(job.id)
     return Gathered(
         job=job,
-        sources=await journal.sources(job.id),
-        chunks=chunks,
+        sources=sources,
+        chunks=await offload.run(by_original, sources, chunks),
         findings=await journal.findings(job.id),
         counters=await journal.counters(job.id),
         parts=parts_of(directory, chunks),
+        superseded=directory / LISTING_FILE if job.options.on_repeated_key is RepeatedKeys.LAST else None,
     )
+
+
+def by_original(sources: Sequence[Source], chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """Return chunks with the rows and lines of the users' files, where others are sent in their place.
+
+    Raises:
+        SourceError: nobody can tell any more which rows those are.
+
+    """
+    found = []
+    for chunk in chunks:
+        place = original_place(sources[chunk.span.source], chunk.span.first_row)
+        if place is not None:
+            chunk = replace(chunk, span=replace(chunk.span, first_row=place[0], first_line=place[1]))
+        found.append(chunk)
+    return tuple(found)
 
 
 async def summarise_job(offload: Offload, known: Gathered, causes: Sequence[str] | None = None) -> Summary:
@@ -99,5 +120,11 @@ async def report_job(offload: Offload, known: Gathered, summary: Summary, out_di
 
     """
     await offload.run(
-        write_reports, out_dir, sources=known.sources, chunks=known.chunks, parts=known.parts, summary=summary
+        write_reports,
+        out_dir,
+        sources=known.sources,
+        chunks=known.chunks,
+        parts=known.parts,
+        summary=summary,
+        superseded=known.superseded,
     )

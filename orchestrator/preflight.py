@@ -25,6 +25,7 @@ from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan
 
 NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
+WARNINGS_SHOWN_MAX = 20  # of all sources, if they refuse them
 HEADERS_SHOWN_MAX = 5  # wrong ones, of many files; they are usually wrong in the same way
 
 
@@ -286,6 +287,22 @@ def check_rows(plans: Sequence[Plan], *, rows_min: int) -> None:
     rows = sum(plan.source.rows for plan in plans)
     if rows < rows_min:
         raise SourceError(f"there are only {rows:,} rows in all, at least {rows_min:,} are expected; nothing was sent")
+
+
+def check_warnings(plans: Sequence[Plan]) -> None:
+    """Refuse sources that anything is odd about.
+
+    Raises:
+        SourceError: there is a warning; all are told.
+
+    """
+    warnings = [warning for plan in plans for warning in plan.warnings]
+    if warnings:
+        told = warnings[:WARNINGS_SHOWN_MAX]
+        if more := len(warnings) - len(told):
+            told.append(f"and {more} more")
+        heading = "warnings are errors, because of --strict; nothing was sent."
+        raise SourceError("\n  - ".join([heading, *told]))
 
 
 # --- the report ----------------------------------------------------------------------------------------

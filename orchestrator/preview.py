@@ -15,6 +15,7 @@ from orchestrator.intake import Intake, Prepared
 from orchestrator.journal.journal import Journal
 from orchestrator.model import JobState, RepeatedKeys, Source
 from orchestrator.offload import Offload
+from orchestrator.outcome import copies_directory
 from orchestrator.requests import ImportRequest
 from orchestrator.scratch import scratch
 from orchestrator.source.inventory import Inventory, take
@@ -68,8 +69,8 @@ class Preview:
         host = None if offline else (await self._connection.destination()).host
         limits = schedule_limits(self._settings, self._connection.limits())
         conflicts = Conflicts(chunks=0, examined=0)
-        with scratch(self._state_dir, rng=self._rng, now_ms=started_ms) as copies:
-            workspace = Workspace(copies)
+        with scratch(self._state_dir, rng=self._rng, now_ms=started_ms) as directory:
+            workspace = Workspace(copies_directory(directory))
             prepared = await self._intake.prepare(
                 located, request.target, request.options(), workspace=workspace, offline=offline
             )
@@ -92,14 +93,14 @@ class Preview:
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=planning_ms,
             inventory=inventory,
-            skipped_checks=prepared.known.skipped,
+            notes=(*prepared.known.skipped, *(note.message for note in prepared.notes)),
         )
 
     async def check(self, request: ImportRequest, *, offline: bool) -> Checked:
         """Make the checks of an import and nothing else; raises what `Orchestrator.check` raises."""
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
-        with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as copies:
-            workspace = Workspace(copies)
+        with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as directory:
+            workspace = Workspace(copies_directory(directory))
             prepared = await self._intake.prepare(
                 located, request.target, request.options(), workspace=workspace, offline=offline
             )
@@ -111,7 +112,12 @@ class Preview:
             key_columns=known.key_columns,
             compared=known.schema is not None,
             inventory=inventory,
-            warnings=(*known.skipped, *(warning for plan in plans for warning in plan.warnings), *inventory.warnings),
+            warnings=(
+                *known.skipped,
+                *(note.message for note in prepared.notes),
+                *(warning for plan in plans for warning in plan.warnings),
+                *inventory.warnings,
+            ),
         )
 
     async def _take_inventory(self, prepared: Prepared, workspace: Workspace) -> Inventory:
@@ -120,3 +126,10 @@ class Preview:
         except BaseException:  # cancelled: the thread goes on until it is told
             workspace.stop()
             raise
+
+    async def draft(self, request: ImportRequest) -> str:
+        """Draft a mapping; raises what `Orchestrator.draft_mapping` raises."""
+        located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
+        with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as directory:
+            workspace = Workspace(copies_directory(directory))
+            return await self._intake.draft(located, request.target, request.options(), workspace=workspace)

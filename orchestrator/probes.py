@@ -210,7 +210,7 @@ class Probes:
         """Read records back by keys of a chunk; None if that can prove nothing."""
         driven = self._desk.jobs[chunk.job]
         source, keys = driven.sources[chunk.span.source], driven.job.key_columns
-        if chunk.marketo_ms is None or len(keys) != 1 or keys[0] not in source.columns or keys[0] == "id":
+        if chunk.marketo_ms is None or len(keys) != 1 or keys[0] not in source.sent_columns or keys[0] == "id":
             return None
         data = await self._offload.run(span_data, source, chunk.span)
         if data is None:

@@ -81,6 +81,9 @@ def write_record(cells: Sequence[str], delimiter: str = ",") -> str:
 
     A record of one empty cell is written ``""``, so that it does not read back as a blank line.
     """
+    text = delimiter.join(cells)
+    if text and '"' not in text and "\n" not in text and "\r" not in text and text.count(delimiter) == len(cells) - 1:
+        return text + "\n"
     special = (delimiter, '"', "\r", "\n")
     written = delimiter.join(
         '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in special) else cell for cell in cells

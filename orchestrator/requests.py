@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.errors import ConfigError
-from orchestrator.model import Format, IfKnown, JobOptions, Leads, OnUnknown, RepeatedKeys, Share, Target
+from orchestrator.mapping import parse
+from orchestrator.model import Format, IfKnown, JobOptions, Leads, MappingFile, OnUnknown, RepeatedKeys, Share, Target
 
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
@@ -38,11 +39,13 @@ class ImportRequest:
     target: Target = field(default_factory=Leads)
     format: Format | None = None  # None: detected
     encoding: str | None = None  # of all sources, by any name that Python knows; None: detected
+    mapping: MappingFile | None = None  # what is done to the columns; see `read_mapping`
     name: str | None = None
     on_repeated_key: RepeatedKeys = RepeatedKeys.ORDER
     on_unknown: OnUnknown = OnUnknown.PROBE
     labels: Mapping[str, str] = field(default_factory=dict)  # for people and programs; they stand in the summary
     check: bool = True  # compare target and headers with what Marketo says of them
+    strict: bool = False  # a warning about a source is an error
     allow_empty: bool = False  # a source without records is no error
     rows_min: int = 0  # fewer rows in all sources together are an error
     failed_accepted: Share | None = None  # that many failed rows are a success
@@ -54,12 +57,14 @@ class ImportRequest:
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be written down, which come from bytes that are no UTF-8, and encodings there are none.
+        """Refuse names that cannot be written down, for they come from bytes that are no UTF-8, and what is wrong.
 
         Raises:
-            ConfigError: the job's name, its key or a label is one, or the encoding.
+            ConfigError: the job's name, its key or a label is one; the encoding does not exist, or the mapping is wrong.
 
         """
+        if self.mapping is not None:
+            parse(self.mapping)
         for text in (self.name or "", self.key or "", *self.labels, *self.labels.values()):
             try:
                 text.encode()
@@ -73,9 +78,11 @@ class ImportRequest:
         return JobOptions(
             format=self.format,
             encoding=None if self.encoding is None else encoding_named(self.encoding),
+            mapping=self.mapping,
             on_repeated_key=self.on_repeated_key,
             on_unknown=self.on_unknown,
             check=self.check,
+            strict=self.strict,
             allow_empty=self.allow_empty,
             rows_min=self.rows_min,
             failed_accepted=None if self.failed_accepted is None else str(self.failed_accepted),

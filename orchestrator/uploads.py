@@ -6,6 +6,7 @@ Each method carries out one command of the heart and returns the fact it made.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Stop
 from orchestrator.source import keys
 from orchestrator.source.opening import SpanContent, read_span
+from orchestrator.source.places import restore
 from orchestrator.source.split import replan
 
 TOKEN_LIFE_FACTOR = 2  # how much longer than an upload is expected to take its token must live when it starts
@@ -36,9 +38,9 @@ def claims_of(source: Source, span: Span, key_columns: Sequence[str], salt: byte
         SourceChanged: the file is not the one that was planned.
 
     """
-    if not key_columns or not set(key_columns) <= set(source.columns):
+    if not key_columns or not set(key_columns) <= set(source.sent_columns):
         return np.empty(0, dtype=np.uint64)
-    indexes = tuple(source.columns.index(name) for name in key_columns)
+    indexes = tuple(source.sent_columns.index(name) for name in key_columns)
     return keys.claims(read_span(source, span), source.format.delimiter, indexes, salt)
 
 
@@ -261,6 +263,7 @@ def _attribute_whole(driven: DrivenJob, chunk: Chunk, source: Source, reason: st
     return attribute_whole(
         data=span_data(source, chunk.span),
         source=source,
+        restore=partial(restore, source),
         span=chunk.span,
         batch_id=chunk.batch_id,
         reason=reason,

@@ -33,7 +33,7 @@ def show_fields(common: Common, target: str) -> ExitCode:
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
-        described = _target(target)
+        described = described_target(target)
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
             schema = await orchestrator.describe(described)
         roles = _roles(described, schema)
@@ -49,7 +49,8 @@ def show_fields(common: Common, target: str) -> ExitCode:
     return execute(common, body)
 
 
-def _target(text: str) -> Target:
+def described_target(text: str) -> Target:
+    """Return the target whose fields are meant; ConfigError says what may be."""
     if text == "leads":
         return Leads()
     if text == "program-members":

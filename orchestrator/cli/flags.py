@@ -38,6 +38,8 @@ class OnRepeatedKey(StrEnum):
     """What ``--on-repeated-key`` takes."""
 
     ORDER = "order"
+    LAST = "last"
+    FAIL = "fail"
     IGNORE = "ignore"
 
 
@@ -85,9 +87,16 @@ class ImportFlags:
         str,
         typer.Option(help="How characters are written: auto, utf-8, utf-16, cp1252, shift_jis ...", metavar="NAME"),
     ] = "auto"
+    map: Annotated[
+        Path | None,
+        typer.Option(help="TOML that says how columns are renamed, dropped and converted.", metavar="FILE"),
+    ] = None
     on_repeated_key: Annotated[
         OnRepeatedKey,
-        typer.Option(help="order: the last row of a key wins. ignore: keys are unique; if not, duplicates arise."),
+        typer.Option(
+            help="order: all rows are sent, and the last one of a key wins. last: only the last one is sent. "
+            "fail: refuse the files, exit 4. ignore: keys are unique; if not, duplicates arise."
+        ),
     ] = OnRepeatedKey.ORDER
     on_unknown: Annotated[
         OnUnknownAnswer,
@@ -120,6 +129,7 @@ class ImportFlags:
     min_rows: Annotated[
         int | None, typer.Option(help="Refuse, exit 4, if there are fewer rows in all files.", min=0, metavar="N")
     ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse, exit 4, files that there is a warning of.")] = False
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="A file without records is no error.")] = False
     no_check: Annotated[
         bool,
@@ -154,6 +164,7 @@ class ImportFlags:
 
     def request(self, files: Sequence[str]) -> ImportRequest:
         """Return the request that the flags describe; ConfigError names the flag that is wrong."""
+        from orchestrator.mapping import read_mapping
         from orchestrator.model import Format, OnUnknown, RepeatedKeys
         from orchestrator.requests import ImportRequest
 
@@ -162,11 +173,13 @@ class ImportFlags:
             target=self.target(),
             format=None if self.format is FileFormat.AUTO else Format(self.format.value),
             encoding=None if self.encoding == "auto" else self.encoding,
+            mapping=None if self.map is None else read_mapping(self.map),
             name=self.name,
             labels=labels_of(self.label),
             on_repeated_key=RepeatedKeys(self.on_repeated_key.value),
             on_unknown=OnUnknown(self.on_unknown.value),
             check=not self.no_check,
+            strict=self.strict,
             allow_empty=self.allow_empty,
             rows_min=self.min_rows or 0,
             failed_accepted=None if self.accept_failed is None else share_of("--accept-failed", self.accept_failed),
@@ -221,6 +234,24 @@ class ImportFlags:
             elif value != parameter.default:
                 texts += [flag, str(value)]
         return f" {shlex.join(texts)}" if texts else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftFlags:
+    """What a mapping is drafted for."""
+
+    object: Annotated[str, typer.Option(help="leads, custom:API_NAME or program-members.", metavar="OBJECT")] = "leads"
+    lookup_field: Annotated[
+        str, typer.Option(help="Leads: the field that finds an existing person.", metavar="FIELD")
+    ] = "email"
+    format: Annotated[FileFormat, typer.Option(help="How cells are separated.")] = FileFormat.AUTO
+    out: Annotated[
+        Path | None, typer.Option(help="Write the mapping to this file; default: standard output.", metavar="FILE")
+    ] = None
+
+    def words(self) -> str:
+        """Return the flags that the import needs, too, as `ImportFlags.words` does."""
+        return ImportFlags(object=self.object, lookup_field=self.lookup_field, format=self.format).words()
 
 
 def custom_object(text: str, where: str) -> Target:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.common import Common, Output, takes
-from orchestrator.cli.flags import Confirm, ImportFlags, OnUnknownAnswer
+from orchestrator.cli.flags import Confirm, DraftFlags, ImportFlags, OnUnknownAnswer
 
 app = typer.Typer(
     name="orchestrator",
@@ -64,6 +64,7 @@ def root(
         "orchestrator import cars.csv --object custom:car_c --accept-failed 10",
         "orchestrator import guests.csv --object program-members --program-id 1044 --member-status Invited",
         "orchestrator import leads.csv.gz --encoding cp1252",
+        "orchestrator import leads.csv --map mapping.toml --on-repeated-key last",
         "orchestrator import leads.csv --json > events.jsonl",
     ),
 )
@@ -111,6 +112,21 @@ def check(
     from orchestrator.cli.checking import check_files
 
     return check_files(common, lambda: flags.request(files), offline=offline, flags=flags.words())
+
+
+@app.command(
+    "map",
+    epilog=examples(
+        "orchestrator map leads.csv",
+        "orchestrator map cars.csv --object custom:car_c --out cars.toml",
+    ),
+)
+@takes(DraftFlags, Common)
+def map_(flags: DraftFlags, common: Common, files: Files) -> int:
+    """Draft a mapping of the files' columns to the fields of a target, for import --map. Nothing is sent."""
+    from orchestrator.cli.drafting import draft_mapping
+
+    return draft_mapping(common, flags, files)
 
 
 @app.command(epilog=examples("orchestrator jobs", "orchestrator jobs --json"))

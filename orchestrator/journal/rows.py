@@ -28,7 +28,10 @@ from orchestrator.model import (
     JobOptions,
     JobState,
     Leads,
+    MappedColumns,
+    MappingFile,
     OnUnknown,
+    Original,
     Phase,
     ProgramMembers,
     RepeatedKeys,
@@ -75,6 +78,8 @@ def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
         fields["format"] = Format(fields["format"])
     if "if_known" in fields:
         fields["if_known"] = IfKnown(fields["if_known"])
+    if fields.get("mapping") is not None:
+        fields["mapping"] = MappingFile(**fields["mapping"])
     if "on_repeated_key" in fields:
         fields["on_repeated_key"] = RepeatedKeys(fields["on_repeated_key"])
     if "on_unknown" in fields:
@@ -124,13 +129,13 @@ def unpack_job(row: Mapping[str, Any]) -> Job:
 def pack_source(job_id: JobId, source: Source) -> dict[str, Any]:
     """Return the row of a job's source."""
     row = {name: getattr(source, name) for name in Source.__dataclass_fields__ if name != "index"}
-    return {
-        **row,
-        "job_id": job_id,
-        "position": source.index,
+    nested = {
         "identity": asdict(source.identity),
         "sha256": source.sha256 or "",
+        "mapped": None if source.mapped is None else asdict(source.mapped),
+        "original": None if source.original is None else asdict(source.original),
     }
+    return {**row, **nested, "job_id": job_id, "position": source.index}
 
 
 def unpack_source(row: Mapping[str, Any]) -> Source:
@@ -144,6 +149,13 @@ def unpack_source(row: Mapping[str, Any]) -> Source:
         fields["columns"] = tuple(row["columns"])
         fields["sha256"] = row["sha256"] or None
         fields["content"] = row["content"] or row["absolute"]  # before there were copies, it was the source itself
+        fields["superseded"] = row["superseded"] or 0
+        if row["mapped"] is not None:
+            names, origins = (tuple(row["mapped"][name]) for name in ("names", "origins"))
+            fields["mapped"] = MappedColumns(names=names, origins=origins)
+        if row["original"] is not None:
+            identity = FileIdentity(**row["original"]["identity"])
+            fields["original"] = Original(**{**row["original"], "identity": identity})
         return Source(**fields)
 
 

@@ -130,6 +130,9 @@ sources = Table(
     Column("rows", BigInteger, nullable=False),
     Column("blank_lines", BigInteger, nullable=False),
     Column("content", Json),
+    Column("superseded", BigInteger),
+    Column("mapped", Json),
+    Column("original", Json),
     PrimaryKeyConstraint("job_id", "position"),
 )
 

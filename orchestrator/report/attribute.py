@@ -20,7 +20,7 @@ difference, so a report has a line for every failed row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,15 @@ from orchestrator.model import BatchId, Finding, Source, Span
 from orchestrator.records import Record, parse
 from orchestrator.report.listing import Listed, Listing, read_listing, without_empty_end
 from orchestrator.report.part import PartHead, PartRow, Reason, RowKind, count_reasons, write_part
+
+# Of records of a source's content, those of the user's file; False if their text cannot be read there any more.
+Restore = Callable[[Sequence[Record]], tuple[Sequence[Record], bool]]
+
+
+def as_sent(records: Sequence[Record]) -> tuple[Sequence[Record], bool]:
+    """Return the records of a source that is sent as it stands."""
+    return records, True
+
 
 NOT_LISTED = "(Marketo's file does not list this row)"
 
@@ -53,6 +62,7 @@ def attribute(
     *,
     data: bytes | None,
     source: Source,
+    restore: Restore = as_sent,
     span: Span,
     batch_id: BatchId,
     key_columns: Sequence[str],
@@ -65,7 +75,7 @@ def attribute(
     """Find the listed rows among the records of a span, and write them to the file ``part``.
 
     ``data`` are the span's bytes, or None if they cannot be read any more; ``failures`` and ``warnings`` are
-    Marketo's files, None where it has none.  No content of those files raises; what is wrong with them is told
+    Marketo's files, None where it has none; ``restore`` finds the user's records of those that were sent.  No content of those files raises; what is wrong with them is told
     in findings.  Busy for seconds with the largest chunks, so not for an event loop's thread.
     """
     finder = _Finder(source, key_columns)
@@ -73,7 +83,7 @@ def attribute(
         read_listing(
             path,
             kind,
-            columns=source.columns,
+            columns=source.sent_columns,
             key_columns=key_columns,
             delimiter=source.format.delimiter,
             rows=span.rows,
@@ -84,7 +94,7 @@ def attribute(
     if data is not None and (failed.rows or warned.rows):
         records = parse(data, source.format.delimiter, first_row=span.first_row, first_line=span.first_line)
         finder.find(records, failed.rows, warned.rows)
-    placed, placeless = _part_rows(source, failed, failed_expected, warned, warned_expected)
+    placed, placeless, whole = _part_rows(source, restore, failed, failed_expected, warned, warned_expected)
     reasons = count_reasons(chain(placed, placeless))
     head = PartHead(source=source.index, batch_id=batch_id, columns=source.columns, reasons=reasons)
     write_part(part, head, chain(placed, placeless))
@@ -92,6 +102,8 @@ def attribute(
     findings = []
     if data is None and placeless:
         findings.append(_unreadable(source, batch_id))
+    if not whole:
+        findings.append(_altered(source, batch_id))
     findings += _judge(failed, failures, failed_expected, RowKind.FAILURE, batch_id, searched=data is not None)
     findings += _judge(warned, warnings, warned_expected, RowKind.WARNING, batch_id, searched=data is not None)
     findings += _surplus(source, placed, batch_id)
@@ -108,15 +120,24 @@ def attribute(
 
 
 def attribute_whole(
-    *, data: bytes | None, source: Source, span: Span, batch_id: BatchId | None, reason: str, part: Path
+    *,
+    data: bytes | None,
+    source: Source,
+    restore: Restore = as_sent,
+    span: Span,
+    batch_id: BatchId | None,
+    reason: str,
+    part: Path,
 ) -> Attribution:
     """Write every row of a span to ``part`` as failed for one reason, for chunks that failed as a whole.
 
     If the span's bytes cannot be read any more (``data`` is None), its rows have no row numbers.
     """
     rows: list[PartRow] = []
+    whole = True
     if data is not None:
-        records = parse(data, source.format.delimiter, first_row=span.first_row, first_line=span.first_line)
+        sent = tuple(parse(data, source.format.delimiter, first_row=span.first_row, first_line=span.first_line))
+        records, whole = restore(sent)
         rows += (PartRow(RowKind.FAILURE, record.row, record.line, record.cells, reason) for record in records)
     matched = len(rows)
     rows += [PartRow(RowKind.FAILURE, None, None, (), reason)] * (span.rows - matched)
@@ -128,7 +149,7 @@ def attribute_whole(
         warned_matched=0,
         warned_unmatched=0,
         reasons=reasons,
-        findings=(),
+        findings=() if whole else (_altered(source, batch_id),),
     )
 
 
@@ -142,9 +163,9 @@ class _Finder:
     """Gives listed rows their records."""
 
     def __init__(self, source: Source, key_columns: Sequence[str]) -> None:
-        self._width = len(source.columns)
-        known = all(name in source.columns for name in key_columns)
-        self._key = tuple(source.columns.index(name) for name in key_columns) if known else ()
+        self._width = len(source.sent_columns)
+        known = all(name in source.sent_columns for name in key_columns)
+        self._key = tuple(source.sent_columns.index(name) for name in key_columns) if known else ()
 
     def find(self, records: Iterable[Record], failed: Sequence[Listed], warned: Sequence[Listed]) -> None:
         """Set ``record`` of every listed row that has a place among the records."""
@@ -237,9 +258,12 @@ def _open(rows: Iterable[Listed]) -> list[Listed]:
 
 
 def _part_rows(
-    source: Source, failed: Listing, failed_expected: int, warned: Listing, warned_expected: int
-) -> tuple[list[PartRow], list[PartRow]]:
-    """Return the rows with a place in the source's order, and those without."""
+    source: Source, restore: Restore, failed: Listing, failed_expected: int, warned: Listing, warned_expected: int
+) -> tuple[list[PartRow], list[PartRow], bool]:
+    """Return the rows with a place in the source's order, those without, and whether their text is the source's."""
+    sent = [row.record for row in chain(failed.rows, warned.rows) if row.record is not None]
+    records, whole = restore(sent)
+    own = {record.row: moved for record, moved in zip(sent, records, strict=True)}
     placed, placeless = [], []
     for listing, expected, kind in (
         (failed, failed_expected, RowKind.FAILURE),
@@ -247,12 +271,13 @@ def _part_rows(
     ):
         for row in listing.rows:
             if row.record is None:
-                placeless.append(PartRow(kind, None, None, row.content, row.reason))
+                placeless.append(PartRow(kind, None, None, source.unsent(row.content), row.reason))
             else:
-                placed.append(PartRow(kind, row.record.row, row.record.line, row.record.cells, row.reason))
+                record = own[row.record.row]
+                placed.append(PartRow(kind, record.row, record.line, record.cells, row.reason))
         placeless += [PartRow(kind, None, None, (), NOT_LISTED)] * (expected - listing.listed)
     placed.sort(key=lambda row: row.row or 0)  # stable: of one row the failure comes first
-    return placed, placeless
+    return placed, placeless, whole
 
 
 def _judge(
@@ -286,6 +311,17 @@ def _unreadable(source: Source, batch_id: BatchId) -> Finding:
         message=(
             f"{source.path} is not the file that was planned any more, so the rows of batch {batch_id} that failed or "
             f"were warned of have no row numbers in the report. Find them in the original file by their content."
+        ),
+        batch_id=batch_id,
+    )
+
+
+def _altered(source: Source, batch_id: BatchId | None) -> Finding:
+    return Finding(
+        kind="source_unreadable",
+        message=(
+            f"{source.path} is not the file that was planned any more, so the report shows the failed and warned rows "
+            f"of batch {batch_id} as they were sent. Their numbers are those of the original file."
         ),
         batch_id=batch_id,
     )

@@ -50,7 +50,7 @@ def read_rows(
         listing = read_listing(
             files.get(kind),
             kind,
-            columns=source.columns,
+            columns=source.sent_columns,
             key_columns=key_columns,
             delimiter=source.format.delimiter,
             rows=count,
@@ -72,7 +72,7 @@ def stand_in(rows: Sequence[Content], data: bytes, source: Source, span: Span) -
 
 def telling(rows: Sequence[Content], source: Source) -> bool:
     """Tell whether rows say enough to be those of one file only: at least two cells, if there are columns for it."""
-    return any(sum(bool(cell.strip()) for cell in row) >= min(2, len(source.columns)) for row in rows)
+    return any(sum(bool(cell.strip()) for cell in row) >= min(2, len(source.sent_columns)) for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +93,13 @@ def question(data: bytes, source: Source, span: Span, key_column: str, *, withou
 
     Rows ``without`` made no record, because Marketo refused them.
     """
-    at, left_out = source.columns.index(key_column), set(without)
-    columns = tuple(name for name in source.columns if name != key_column)[:COLUMNS_MAX]
-    positions = [source.columns.index(name) for name in columns]
+    at, left_out = source.sent_columns.index(key_column), set(without)
+    columns = tuple(name for name in source.sent_columns if name != key_column)[:COLUMNS_MAX]
+    positions = [source.sent_columns.index(name) for name in columns]
     by_key: dict[str, Content] = {}
     times: Counter[str] = Counter()
     for record in _records(data, source, span):
-        cells = record.cells + ("",) * (len(source.columns) - len(record.cells))
+        cells = record.cells + ("",) * (len(source.sent_columns) - len(record.cells))
         key = cells[at].strip()
         times[key.casefold()] += 1
         if key and "," not in key and _content(record) not in left_out:
@@ -172,7 +172,7 @@ def _instant_ms(value: Any) -> int | None:
 
 def _records(data: bytes, source: Source, span: Span) -> Iterable[Record]:
     records = parse(data, source.format.delimiter, first_row=span.first_row, first_line=span.first_line)
-    width = len(source.columns)
+    width = len(source.sent_columns)
     return (Record(record.row, record.line, record.cells[:width]) for record in records)
 
 

@@ -6,8 +6,10 @@ in order; rows without a place follow at the end.  Rows stream from the parts to
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from orchestrator.errors import JournalError
 from orchestrator.model import Chunk, ChunkId, Phase, Source
@@ -19,6 +21,7 @@ from orchestrator.report.summary import Summary
 
 SUMMARY_FILE = "summary.json"
 PAGE_FILE = "report.html"
+SUPERSEDED_FILE = "superseded.csv"
 ROW_FILES = {RowKind.FAILURE: "failures.csv", RowKind.WARNING: "warnings.csv"}
 PLACE_COLUMNS = ("source_file", "source_row", "source_line", "batch_id")
 REASON_COLUMNS = {RowKind.FAILURE: "Import Failure Reason", RowKind.WARNING: "Import Warning Reason"}
@@ -33,11 +36,12 @@ def write_reports(
     chunks: Sequence[Chunk],
     parts: Mapping[ChunkId, Path],
     summary: Summary,
+    superseded: Path | None = None,
 ) -> None:
-    """Write the four files of a report into ``out_dir``, each of them whole, ``summary.json`` last.
+    """Write the files of a report into ``out_dir``, each of them whole, ``summary.json`` last.
 
-    ``chunks`` are all chunks of the job, ``parts`` the files that attribution wrote for them.  JournalError
-    names the chunk's rows if a part that must be there is not, before anything is written.
+    ``chunks`` are all chunks of the job, ``parts`` the files that attribution wrote for them, ``superseded`` the list
+    of rows that were left out for later ones, if the job was asked to leave such rows out.  JournalError names the chunk's rows if a part that must be there is not, before anything is written.
     """
     ordered = ordered_parts(chunks, parts)
     heads = [(part, read_head(part)) for part in ordered]
@@ -46,10 +50,13 @@ def write_reports(
     for kind, name in ROW_FILES.items():
         with replacing(out_dir / name) as file:
             header = [*PLACE_COLUMNS, *(name for name, _ in columns), REASON_COLUMNS[kind]]
-            file.write(_line(header).encode())
+            file.write(write_record(header).encode())
             for matched in (True, False):
                 for part, head in heads:
                     file.writelines(_lines(part, head, by_index[head.source].path, columns, kind, matched=matched))
+    if superseded is not None:
+        with replacing(out_dir / SUPERSEDED_FILE) as file:
+            _copy(superseded, file)
     with replacing(out_dir / PAGE_FILE) as file:
         file.write(render(summary).encode())
     with replacing(out_dir / SUMMARY_FILE) as file:
@@ -77,6 +84,18 @@ def ordered_parts(chunks: Sequence[Chunk], parts: Mapping[ChunkId, Path]) -> lis
     return found
 
 
+def _copy(path: Path, target: BinaryIO) -> None:
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise JournalError(
+            f"Cannot read {path}, which lists the rows that were left out: {error.strerror or error}. "
+            "Put it back from a backup of the state directory, then ask for the report again."
+        ) from error
+    with source:
+        shutil.copyfileobj(source, target)
+
+
 def _lines(
     part: Path, head: PartHead, path: str, columns: Sequence[_Column], kind: RowKind, *, matched: bool
 ) -> Iterator[bytes]:
@@ -90,7 +109,7 @@ def _lines(
         if not straight:
             cells = ["" if at is None else cells[at] for at in sources]
         place = ("", "") if row.row is None else (str(row.row), str(row.line))
-        yield _line([path, *place, batch, *cells, row.reason]).encode()
+        yield write_record([path, *place, batch, *cells, row.reason]).encode()
 
 
 def _union(headers: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> list[_Column]:
@@ -102,11 +121,3 @@ def _union(headers: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> li
             columns[name, before.get(name, 0)] = None
             before[name] = before.get(name, 0) + 1
     return list(columns)
-
-
-def _line(cells: Sequence[str]) -> str:
-    """Write a record; most need no quotes, which is quicker to see in the joined text."""
-    text = ",".join(cells)
-    if '"' in text or "\n" in text or "\r" in text or text.count(",") != len(cells) - 1:
-        return write_record(cells)
-    return text + "\n"

@@ -199,21 +199,20 @@ def summarise(
     api_calls: Mapping[str, int],
     waits: Mapping[str, tuple[int, int]],
     version: str,
-    superseded: int = 0,
     causes: Iterable[str] | None = None,
 ) -> Summary:
     """Say what became of a job, and prove that its rows add up.
 
     ``chunks`` are all chunks of the job, split ones too; ``waits`` has, per cause, how often and how many
-    milliseconds; ``superseded`` counts rows that were left out for a later one of the same key; ``causes`` say
-    why the job stopped, in words of ``ending.REASONS``; None means those that the job already carries.  JournalError
-    if a row is missing or counted twice: the journal is damaged then, or this program is wrong.
+    milliseconds; ``causes`` say why the job stopped, in words of ``ending.REASONS``; None means those that the job
+    already carries.  JournalError if a row is missing or counted twice: the journal is damaged then, or this program
+    is wrong.
     """
     leaves = sorted(
         (chunk for chunk in chunks if chunk.phase is not Phase.SPLIT),
         key=lambda chunk: (chunk.span.source, chunk.span.first_row),
     )
-    rows = _count_rows(job, sources, leaves, superseded)
+    rows = _count_rows(job, sources, leaves)
     accepted = job.options.failed_accepted
     code, names = exit_code(
         state=job.state,
@@ -266,7 +265,8 @@ def iso(ms: int | None) -> str | None:
 # --- its parts -------------------------------------------------------------------------------------------------
 
 
-def _count_rows(job: Job, sources: Sequence[Source], leaves: Sequence[Chunk], superseded: int) -> RowsSummary:
+def _count_rows(job: Job, sources: Sequence[Source], leaves: Sequence[Chunk]) -> RowsSummary:
+    superseded = sum(source.superseded for source in sources)
     accepted = failed = warned = unsent = unknown = unmatched = 0
     for chunk in leaves:
         _check_chunk(job, chunk)
@@ -363,7 +363,7 @@ def _reason(number: int, reason: Reason) -> ReasonSummary:
 def _source(source: Source) -> SourceSummary:
     return SourceSummary(
         path=source.path,
-        bytes=source.identity.size_bytes,
+        bytes=(source.original or source).identity.size_bytes,
         sha256=source.sha256,
         rows=source.rows,
         blank_lines=source.blank_lines,

@@ -25,7 +25,7 @@ def check_header(source: Source, *, fields: Mapping[str, bool], key_columns: tup
     ``fields`` says of every field by API name whether it can be written; the key's columns must be there and
     need not be writable.
     """
-    columns = source.columns
+    columns = source.sent_columns
     if not any(column.strip() in (*fields, *key_columns) or similar(column, fields) for column in columns):
         # Probably no header at all, but data: its cells must not get into a message.
         raise HeaderError(

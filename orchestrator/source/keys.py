@@ -26,7 +26,7 @@ FINGERPRINT_BYTES = (
 _PART_SEPARATOR = "\x1f"  # between the parts of a compound key; a key that holds it may only match too much
 
 # Marketo's platform trims everything up to U+0020; spreadsheets leave the other blanks behind.
-_TRIMMED = "".join(map(chr, range(0x21))) + (
+BLANKS = "".join(map(chr, range(0x21))) + (
     "\x7f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
     "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 )
@@ -68,7 +68,7 @@ def normalise(text: str) -> str:
     Trimmed, decomposed for compatibility, without combining marks, case folded; a whole number without its
     sign, leading zeros and zero decimals.  Applying it again changes nothing.
     """
-    text = text.strip(_TRIMMED)
+    text = text.strip(BLANKS)
     text = text.lower() if text.isascii() else _fold(text)
     if number := _NUMBER.fullmatch(text):
         return number[1]
@@ -79,7 +79,7 @@ def _fold(text: str) -> str:
     """Decompose, drop combining marks and fold the case, until nothing changes any more."""
     while True:
         decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-        folded = "".join(char for char in decomposed if not unicodedata.combining(char)).strip(_TRIMMED)
+        folded = "".join(char for char in decomposed if not unicodedata.combining(char)).strip(BLANKS)
         if folded == text:
             return folded
         text = folded

@@ -25,9 +25,11 @@ class Oddity(Enum):
         "cell(s) seem to escape a quote with a backslash; here a backslash is text, and the quote behind it closes "
         "the cell. Write such a quote twice"
     )
-    CELLS_MISSING = "row(s) have fewer cells than the header; they are sent as they stand"
+    CELLS_MISSING = (
+        "row(s) have fewer cells than the header; they are sent as they stand, by a mapping with empty cells added"
+    )
     CELLS_LEFT_OVER = (
-        "row(s) have more cells than the header; they are sent as they stand. "
+        "row(s) have more cells than the header; they are sent as they stand, by a mapping without the surplus. "
         "A cell with the delimiter in it needs quotes around it"
     )
     OTHER_LINE_END = "line(s) end otherwise than the header does (LF or CRLF); both ends are understood"

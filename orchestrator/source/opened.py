@@ -139,7 +139,7 @@ def _plain(located: Located, index: int, reading: Reading) -> Path:
 
 
 def _plan(opened: Opened, reading: Reading) -> Plan:
-    """Cut an opened source into chunks; whatever else changes its content on the way stands before this."""
+    """Cut an opened source into chunks."""
     found = plan(
         opened.content,
         index=opened.index,

@@ -82,7 +82,7 @@ def changed(name: str, what: str) -> SourceChanged:
 
 def read_span(source: Source, span: Span) -> bytes:
     """Return the bytes of a span, certainly those that were planned; else raise `SourceChanged`."""
-    data = _read(source, span.start, span.end)
+    data = _read(source.path, source.content, source.identity, span.start, span.end)
     if zlib.crc32(data) != span.crc32:
         raise changed(source.path, "the file's content has changed")
     return data
@@ -106,7 +106,7 @@ class SpanContent:
         checksum = 0
         for offset in range(span.start, span.end, PIECE_BYTES):
             stop = min(offset + PIECE_BYTES, span.end)
-            piece = await asyncio.to_thread(_read, source, offset, stop)
+            piece = await asyncio.to_thread(_read, source.path, source.content, source.identity, offset, stop)
             checksum = zlib.crc32(piece, checksum)
             if stop == span.end and checksum != span.crc32:
                 raise changed(source.path, "the file's content has changed")
@@ -124,28 +124,31 @@ async def sha256_of(source: Source, offload: Offload) -> str:
 
     def take(start: int, stop: int) -> None:
         for offset in range(start, stop, PIECE_BYTES):
-            digest.update(_read(source, offset, min(offset + PIECE_BYTES, stop)))
+            digest.update(_read(source.path, path, identity, offset, min(offset + PIECE_BYTES, stop)))
 
-    size = source.identity.size_bytes
+    path, identity = source.content, source.identity
+    if source.original is not None:
+        path, identity = source.original.path, source.original.identity
+    size = identity.size_bytes
     for start in range(0, size, HASHED_SLICE_BYTES):
         await offload.run(take, start, min(start + HASHED_SLICE_BYTES, size))
     return digest.hexdigest()
 
 
-def _read(source: Source, start: int, stop: int) -> bytes:
+def _read(name: str, path: str, planned: FileIdentity, start: int, stop: int) -> bytes:
     """Read ``[start, stop)`` of the file that was planned; any doubt about it is a `SourceChanged`.
 
-    The identity is taken after the bytes, so that it vouches for them.
+    The identity is taken after the bytes, so that it vouches for them; ``name`` is the source's in messages.
     """
     try:
-        with Path(source.content).open("rb", buffering=0) as file:
+        with Path(path).open("rb", buffering=0) as file:
             descriptor = file.fileno()
             data = read_range(descriptor, start, stop)
             identity = identity_of(os.fstat(descriptor))
     except FileNotFoundError:
-        raise changed(source.path, "the file has been moved or deleted") from None
+        raise changed(name, "the file has been moved or deleted") from None
     except OSError as error:
-        raise changed(source.path, f"the file has become unreadable ({error.strerror})") from error
-    if identity != source.identity:
-        raise changed(source.path, "the file has been written to or replaced")
+        raise changed(name, f"the file has become unreadable ({error.strerror})") from error
+    if identity != planned:
+        raise changed(name, "the file has been written to or replaced")
     return data

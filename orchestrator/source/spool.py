@@ -29,6 +29,7 @@ class Workspace:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.kept = directory.parent  # for what is needed longer than the copies
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -69,7 +70,7 @@ class Copy:
         self._of = of
         self._unchecked = 0
         try:
-            _make_private(path.parent)
+            make_private(path.parent)
             self._look(bytes_expected)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -113,14 +114,7 @@ class Copy:
         self.size_bytes += len(data)
 
     def _look(self, bytes_wanted: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if free < bytes_wanted + RESERVE_BYTES:
-            wanted = f" {bytes_wanted:,} bytes more and" if bytes_wanted else ""
-            raise SourceError(
-                f"{self._of}: a copy of it has to be made in {self.path.parent}, and there is no room for it: it needs"
-                f"{wanted} {RESERVE_BYTES:,} left free, and {free:,} are. Make room there, or choose another disk "
-                "with --set state.dir=DIR."
-            )
+        check_room(self.path.parent, bytes_wanted, f"{self._of}: a copy of it has to be made")
 
     def _failed(self, error: OSError) -> SourceError:
         return SourceError(
@@ -129,7 +123,23 @@ class Copy:
         )
 
 
-def _make_private(directory: Path) -> None:
+def check_room(directory: Path, bytes_wanted: int, what: str) -> None:
+    """Refuse to fill a disk; ``what`` says for whom and what for.
+
+    Raises:
+        SourceError: there is no room for so many bytes.
+
+    """
+    free = shutil.disk_usage(directory).free
+    if free < bytes_wanted + RESERVE_BYTES:
+        wanted = f" {bytes_wanted:,} bytes more and" if bytes_wanted else ""
+        raise SourceError(
+            f"{what} in {directory}, and there is no room for it: it needs{wanted} {RESERVE_BYTES:,} left free, and "
+            f"{free:,} are. Make room there, or choose another disk with --set state.dir=DIR."
+        )
+
+
+def make_private(directory: Path) -> None:
     """Make a directory and those above it that are missing, for their owner only."""
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     for each in reversed(missing):

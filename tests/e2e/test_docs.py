@@ -106,6 +106,8 @@ ENDS: Mapping[tuple[str, str], int] = {
     ("docs/how-to/custom-objects.md", "orchestrator import spaced.csv --object custom:car_c"): 4,
     ("docs/how-to/failed-rows.md", "orchestrator import people.csv --out report"): 3,
     ("docs/how-to/lists-and-partitions.md", "orchestrator import leads.csv --list-id 9999"): 4,
+    ("docs/how-to/mapping.md", "orchestrator import customers.csv --map mapping.toml --out report"): 3,
+    ("docs/how-to/mapping.md", "orchestrator import customers.csv --map mapping.toml --strict"): 4,
     ("docs/how-to/several-instances.md", "orchestrator import leads.csv"): 2,
 }
 

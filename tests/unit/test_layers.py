@@ -18,9 +18,9 @@ MODULE_LINES_MAX = 400
 # Lower floors know nothing of higher ones.
 FLOORS = (
     {"model", "errors", "events", "records", "clock", "home", "log", "offload", "origins", "tables"},
-    {"config", "requests"},
+    {"config", "requests", "mapping"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
-    {"claims", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
+    {"claims", "draft", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
     {"uploads", "batches", "housekeeping", "probes", "following", "connection", "finishing", "ledger", "moving"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},

@@ -43,8 +43,7 @@ def test_the_document_is_the_one_that_users_are_promised(summarised, chunk, job,
     summary = summarised(
         chunk(2, first_row=6, rows=4, accepted=3, failed=1, unmatched=1, resent=1),
         chunk(1, rows=5, accepted=5, warned=2, adopted=True),
-        sources=[source(rows=11)],
-        superseded=2,
+        sources=[source(rows=11, superseded=2)],
         job=job(name="spring", labels=(("team", "crm"),), parent="job-0", exit_reasons=("rows_failed",)),
         findings=[Finding(kind="k", message="m", batch_id=BatchId(102)), Finding(kind="l", message="n")],
         reasons=[Reason(kind=RowKind.FAILURE, text="no", rows=1, example_row=None)],
@@ -244,7 +243,7 @@ def test_a_row_that_no_chunk_has_is_a_broken_law(summarised, chunk, source):
     with pytest.raises(JournalError, match="do not add up"):
         summarised(chunk(1, accepted=10), sources=[source(rows=9)])
     with pytest.raises(JournalError, match="do not add up"):
-        summarised(chunk(1, accepted=10), sources=[source(rows=10)], superseded=1)
+        summarised(chunk(1, accepted=10), sources=[source(rows=10, superseded=1)])
 
 
 @pytest.mark.parametrize(
