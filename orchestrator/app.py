@@ -31,6 +31,7 @@ from orchestrator.forecast import Forecast
 from orchestrator.home import read_home
 from orchestrator.intake import Intake
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
@@ -177,7 +178,11 @@ class Orchestrator:
         """
         return await self._connection.destination()
 
-    async def _drive(self) -> None:
+    async def driver(self) -> Owner | None:
+        """Return the live process that drives the subscription, None if none does."""
+        return await self._journal.owner((await self.connect()).host)
+
+    async def _drive(self, *, force: bool = False) -> None:
         limits = self._connection.limits()
         self._keeper.changed()
         self._keeper.start(
@@ -185,6 +190,7 @@ class Orchestrator:
             await self._connection.client(),
             schedule_limits(self._settings, limits),
             body_bytes_max=limits.body_bytes_max,
+            force=force,
         )
 
     async def describe(self, target: Target) -> Schema:
@@ -203,11 +209,11 @@ class Orchestrator:
 
     # --- jobs --------------------------------------------------------------------------------------------
 
-    async def submit(self, request: ImportRequest) -> JobHandle:
+    async def submit(self, request: ImportRequest, *, take_over: bool = False) -> JobHandle:
         """Check the sources, write the job to the journal, and begin to send it.
 
         If an earlier job has the same key, or the same content and target, that one is gone on with, and its handle,
-        which is ``known``, is returned.
+        which is ``known``, is returned.  With ``take_over`` the subscription is taken from a live process that drives it.
 
         Raises:
             SourceError: a source cannot be imported as it is, or was imported before; nothing was sent.
@@ -217,14 +223,16 @@ class Orchestrator:
         """
         job, earlier = await self._submission.submit(request, self.connect)
         if earlier is not None:
-            return await self._join(earlier, request)
-        await self._drive()
+            return await self._join(earlier, request, take_over=take_over)
+        if not request.detach:
+            await self._drive(force=take_over)
         return self.handle(job.id)
 
-    async def _join(self, earlier: Job, request: ImportRequest) -> JobHandle:
+    async def _join(self, earlier: Job, request: ImportRequest, *, take_over: bool) -> JobHandle:
         """Go on with an earlier job if it may; a paused one waits until it is resumed by its name."""
-        if earlier.state in (JobState.RUNNING, JobState.INCOMPLETE) and request.if_known is not IfKnown.SKIP:
-            await self.resume([earlier.id])
+        unfinished = earlier.state in (JobState.RUNNING, JobState.INCOMPLETE)
+        if unfinished and not request.detach and request.if_known is not IfKnown.SKIP:
+            await self.resume([earlier.id], take_over=take_over)
         return self.handle(earlier.id, known=True)
 
     async def plan(self, request: ImportRequest, *, offline: bool = False) -> Forecast:
@@ -291,11 +299,13 @@ class Orchestrator:
         *,
         on_unknown: OnUnknown | None = None,
         sources: Mapping[str, str] = MappingProxyType({}),
+        take_over: bool = False,
     ) -> Resumed:
         """Go on with jobs that a crash, a signal or a temporary cause stopped: those named, or all of them.
 
         ``on_unknown`` is what is done from now on with uploads whose answer is lost; None leaves it as it was.
         ``sources`` has the new path of each source of one named job that was moved; its content must be the same.
+        With ``take_over`` the subscription is taken from a live process that drives it.
 
         Raises:
             JournalError: a job is not in the journal.
@@ -306,7 +316,7 @@ class Orchestrator:
         """
         going, skipped = await self._resumption.resume(job_ids, await self.connect(), on_unknown, sources)
         if going:
-            await self._drive()
+            await self._drive(force=take_over)
         return Resumed(jobs=tuple(map(self.handle, going)), skipped=tuple(skipped))
 
     async def pause(self, job_id: str, reason: str | None = None) -> Stopping:

@@ -58,7 +58,7 @@ class Control:
     async def pause(self, job: Job, reason: str | None) -> Stopping:
         """Stop a job until it is resumed by its name; nothing if it has ended, is paused, or is being cancelled."""
         changed = False
-        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and self._attended(job)):
+        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and await self._attended(job)):
             if job.wish is None:
                 changed = await self._wish(job, Wish.PAUSE, reason, {}, only_from=(JobState.PLANNING, JobState.RUNNING))
         elif job.state in (JobState.RUNNING, JobState.INCOMPLETE) and job.wish is not Wish.CANCEL:
@@ -77,7 +77,7 @@ class Control:
     async def cancel(self, job: Job, reason: str | None) -> Stopping:
         """Stop a job for good; nothing if it has ended, or is being cancelled already."""
         changed = False
-        if job.state is JobState.PLANNING and not self._attended(job):
+        if job.state is JobState.PLANNING and not await self._attended(job):
             values: JobValues = {
                 "state": JobState.CANCELLED,
                 "finished_ms": self._clock.now_ms(),
@@ -93,13 +93,15 @@ class Control:
             await self._wish(
                 job, Wish.CANCEL, reason, going, only_from=(JobState.PLANNING, JobState.RUNNING, *_STOPPED)
             )
-            if not self._attended(job):
+            if not await self._attended(job):
                 await self._end(job)
         return await self._stopping(job.id, changed=changed)
 
-    def _attended(self, job: Job) -> bool:
+    async def _attended(self, job: Job) -> bool:
         """Tell whether some live process will heed a wish; of one in another state directory, nobody knows here."""
-        return self._wanted(job.id) or not_at(self._home, job) is not None
+        if self._wanted(job.id) or not_at(self._home, job) is not None:
+            return True
+        return job.options.detached and await self._journal.owner(job.host) is not None
 
     async def _wish(
         self, job: Job, wish: Wish, reason: str | None, values: JobValues, *, only_from: Sequence[JobState]

@@ -212,6 +212,7 @@ class Driver:
         if now_ms < self._looked_ms + LOOK_FOR_JOBS_MS or self._draining:
             return
         self._looked_ms = now_ms
+        await self._desk.confirm()  # a process that was stopped may have lost the subscription meanwhile
         if now_ms >= self._counted_ms + CALLS_WRITTEN_EVERY_MS:
             self._counted_ms = now_ms
             await self._desk.write()
@@ -222,7 +223,9 @@ class Driver:
                     self._seen.add(job.id)
                     self._log.warning("job.skipped", job_id=job.id, reason=elsewhere)
                 continue
-            sends = job.state is JobState.RUNNING and (job.wish is not None or self._wanted(job.id))
+            sends = job.state is JobState.RUNNING and (
+                job.wish is not None or job.options.detached or self._wanted(job.id)
+            )
             if sends and (job.id not in self._sending or self._decided_anew(job)):
                 await self._take_in(job, sends=True)
             elif not sends and job.id in self._sending:

@@ -113,6 +113,8 @@ class JobHandle:
         """
         if self._wanted(job.id):
             return True
+        if job.options.detached and job.state is JobState.RUNNING:
+            return await self._journal.owner(job.host) is not None
         phases = (await self._journal.progress(job.id)).phases
         left = [phase for phase, tally in phases.items() if tally.chunks and phase not in FINAL]
         watched = bool(left) and all(phase in _WATCHED for phase in left)

@@ -74,6 +74,7 @@ class Keeper:
         self._driver: Driver | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._forcing = False  # the subscription is to be taken from whoever drives it
         self._stop_reason: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pulse = asyncio.Event()
@@ -109,8 +110,12 @@ class Keeper:
 
     # --- driving -----------------------------------------------------------------------------------------
 
-    def start(self, host: str, client: Client, limits: Limits, *, body_bytes_max: int) -> None:
-        """Begin to keep a subscription, once; look for new jobs now if it is driven here already."""
+    def start(self, host: str, client: Client, limits: Limits, *, body_bytes_max: int, force: bool) -> None:
+        """Begin to keep a subscription, once; look for new jobs now if it is driven here already.
+
+        With ``force`` it is taken from a live process that drives it, which sends nothing more from then on.
+        """
+        self._forcing = force and self._driver is None
         if self._driver is not None:
             self._driver.look()
         if self._task is None:
@@ -184,8 +189,9 @@ class Keeper:
                 self.let_go(job_id)
 
     async def _take_over(self, host: str) -> Lease | None:
+        force, self._forcing = self._forcing, False
         try:
-            return await self._means.journal.take_over(host)
+            return await self._means.journal.take_over(host, force=force)
         except (SubscriptionBusy, JournalUnreachable):
             return None
 

@@ -54,6 +54,7 @@ class ImportRequest:
     canary_asks: bool = False  # the job pauses behind them, for a person to look, and is resumed by name
     key: str | None = None  # two imports with the same key into one subscription are one job
     if_known: IfKnown | None = None  # this content was given before; None: `RESUME`, and with a key `AGAIN`
+    detach: bool = False  # drive nothing here; whoever drives the subscription sends it, though nobody waits for it
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
@@ -89,6 +90,7 @@ class ImportRequest:
             failed_max=None if self.failed_max is None else str(self.failed_max),
             canary_rows=self.canary_rows,
             canary_asks=self.canary_asks,
+            detached=self.detach,
             if_known=self.if_known or (IfKnown.RESUME if self.key is None else IfKnown.AGAIN),
         )
 

@@ -70,6 +70,8 @@ class Submission:
         except BaseException:  # cancelled, too: nobody waits for it any longer
             self._forget(job, request)
             raise
+        if request.detach:
+            self._keeper.let_go(job.id)
         if earlier is not None:
             self._calls.disown(job.id)
             await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)])

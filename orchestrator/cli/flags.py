@@ -68,6 +68,16 @@ Confirm = Annotated[
 ]
 
 
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over",
+        help="Drive the Marketo instance although another process does, one that hangs for example. That one sends "
+        "nothing more.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFlags:
     """What is to be imported, and how."""
@@ -160,6 +170,10 @@ class ImportFlags:
         tuple[str, ...], typer.Option("--label", help="A label for the summary; repeatable.", metavar="K=V")
     ] = ()
     out: Annotated[Path | None, typer.Option(help="Directory of the report; default: ./JOB.", metavar="DIR")] = None
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Check, write the job down, and return; says which process will send it.")
+    ] = False
+    take_over: TakeOver = False
     confirm: Confirm = None
 
     def request(self, files: Sequence[str]) -> ImportRequest:
@@ -186,6 +200,7 @@ class ImportFlags:
             failed_max=share_of("--max-failed", self.max_failed),
             canary_rows=self.canary or 0,
             key=self.key,
+            detach=self.detach,
             if_known=self._if_known(),
             out_dir=self.out,
         )

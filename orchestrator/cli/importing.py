@@ -30,17 +30,25 @@ from orchestrator.source.opened import STDIN
 FILES_SHOWN_MAX = 50  # a screenful; the summary has all
 
 
-def import_files(common: Common, request: Callable[[], ImportRequest], *, confirmed: str | None) -> ExitCode:
-    """Import files as one job; ``confirmed`` is what ``--confirm`` says."""
+def import_files(
+    common: Common, request: Callable[[], ImportRequest], *, take_over: bool, confirmed: str | None
+) -> ExitCode:
+    """Import files as one job; ``take_over`` and ``confirmed`` are what the flags say."""
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
         wanted = request()
         console.input_is_data = STDIN in wanted.sources
-        wanted = replace(wanted, canary_asks=console.asks)
+        wanted = replace(wanted, canary_asks=console.asks and not wanted.detach)
         confirmation = Confirmation(console, settings, common.subscription, confirmed)
         return await run_import(
-            console, settings, common.subscription, wanted, flags=same_flags(common), confirmation=confirmation
+            console,
+            settings,
+            common.subscription,
+            wanted,
+            flags=same_flags(common),
+            confirmation=confirmation,
+            take_over=take_over,
         )
 
     return execute(common, body)
@@ -54,6 +62,7 @@ async def run_import(
     *,
     flags: str,
     confirmation: Confirmation | None = None,
+    take_over: bool = False,
 ) -> ExitCode:
     """Import files as one job with these settings; ``flags`` are those that a next command needs."""
     interruption = Interruption(console)
@@ -65,17 +74,42 @@ async def run_import(
             if confirmation is not None:
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
-            handle = await orchestrator.submit(replace(request, sources=files))
+            if take_over:
+                await tell_taking_over(console, orchestrator)
+            handle = await orchestrator.submit(replace(request, sources=files), take_over=take_over)
             if handle.known:
                 state = (await handle.status()).job.state
                 console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")
                 if request.if_known is IfKnown.SKIP:
                     tell_code(console, ExitCode.OK, f"orchestrator status {handle.id}{flags}", meaning="it was skipped")
                     return ExitCode.OK
+            if request.detach:
+                return await tell_detached(console, orchestrator, handle, flags)
             interruption.sending(orchestrator, drain_s=settings.drain.seconds)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
+
+
+async def tell_taking_over(console: Console, orchestrator: Orchestrator) -> None:
+    """Say from whom the subscription is taken."""
+    owner = await orchestrator.driver()
+    if owner is not None:
+        console.insist(f"Taking over from process {owner.pid}, which sends nothing more.", "warn")
+
+
+async def tell_detached(console: Console, orchestrator: Orchestrator, handle: JobHandle, flags: str) -> ExitCode:
+    """Say who sends a job that nobody waits for."""
+    owner = await orchestrator.driver()
+    if console.json:
+        console.line({"event": "job.detached", "job_id": handle.id, "driver": None if owner is None else owner.pid})
+    console.insist(f"Job {handle.id} stands in the journal.")
+    if owner is None:
+        meaning, follow_up = "nobody sends it yet; orchestrator resume does, or the next import", "resume"
+    else:
+        meaning, follow_up = f"process {owner.pid} sends it as long as it runs, then orchestrator resume does", "wait"
+    tell_code(console, ExitCode.OK, f"orchestrator {follow_up} {handle.id}{flags}", meaning=meaning)
+    return ExitCode.OK
 
 
 def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
@@ -98,6 +132,7 @@ def resume_jobs(
     *,
     on_unknown: OnUnknownAnswer | None = None,
     moved: Sequence[str] = (),
+    take_over: bool = False,
     confirmed: str | None,
 ) -> ExitCode:
     """Go on with jobs that stopped; ``on_unknown``, ``moved`` and ``confirmed`` are what the flags say."""
@@ -116,7 +151,10 @@ def resume_jobs(
                     tell_destination(console, destination)
                     await confirmation.obtain()
                 decided = None if on_unknown is None else OnUnknown(on_unknown.value)
-                resumed = await orchestrator.resume(named, on_unknown=decided, sources=places_of(moved))
+                if take_over:
+                    await tell_taking_over(console, orchestrator)
+                places = places_of(moved)
+                resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")

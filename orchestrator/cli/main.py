@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.common import Common, Output, takes
-from orchestrator.cli.flags import Confirm, DraftFlags, ImportFlags, OnUnknownAnswer
+from orchestrator.cli.flags import Confirm, DraftFlags, ImportFlags, OnUnknownAnswer, TakeOver
 
 app = typer.Typer(
     name="orchestrator",
@@ -73,7 +73,7 @@ def import_(flags: ImportFlags, common: Common, files: Files) -> int:
     """Import files as one job: check, send, wait, report."""
     from orchestrator.cli.importing import import_files
 
-    return import_files(common, lambda: flags.request(files), confirmed=flags.confirm)
+    return import_files(common, lambda: flags.request(files), take_over=flags.take_over, confirmed=flags.confirm)
 
 
 @app.command(
@@ -192,12 +192,15 @@ def resume(
             metavar="OLD=NEW",
         ),
     ] = None,
+    take_over: TakeOver = False,
     confirm: Confirm = None,
 ) -> int:
     """Go on with jobs that stopped for a cause that passes. A paused one, or one stopped for good, has to be named."""
     from orchestrator.cli.importing import resume_jobs
 
-    return resume_jobs(common, job or [], on_unknown=on_unknown, moved=source or [], confirmed=confirm)
+    return resume_jobs(
+        common, job or [], on_unknown=on_unknown, moved=source or [], take_over=take_over, confirmed=confirm
+    )
 
 
 Reason = Annotated[str | None, typer.Option(help="Why; it is told to whoever follows the job.", metavar="TEXT")]
