@@ -69,7 +69,9 @@ def first_offset(words: Words) -> int | None:
 
 def last_offset(words: Words) -> int | None:
     """Return the offset of the last bit that is set, if any is."""
-    index = len(words) - 1 - int((words[::-1] != 0).argmax())
+    index = len(words) - 1
+    if not words[index]:
+        index -= int((words[::-1] != 0).argmax())
     word = int(words[index])
     return index * WORD_BITS + word.bit_length() - 1 if word else None
 

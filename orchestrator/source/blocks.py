@@ -1,30 +1,28 @@
 """A file as blocks of bytes, read one ahead of whoever looks at them.
 
 Reading and checksums need half of the time that planning takes, and neither needs the interpreter: a thread does
-both for the next block while this one is looked at.  The blocks are a few buffers that are filled again and again,
+both for the next block while this one is looked at, and begins to look at it if it has the time.  The blocks are a few buffers that are filled again and again,
 so a file of any size takes the memory of a small one.  No file is mapped into memory: one that is cut short while
 it is read would end the process.
-
-A checksum of each block by itself is enough to have that of any run of blocks: appending a block to what stands
-before it changes the checksum by a linear function of the old one, the same for every block of one size.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import zlib
 from collections.abc import Generator, Iterator
-from functools import lru_cache
 from queue import SimpleQueue
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.source.bits import WORD_BITS, Words, mask, packed
+from orchestrator.source.checksums import checksum
+
 BLOCK_BYTES: Final = 524_288  # the masks of one block stay in the processor's second-level cache
-WORD_BYTES: Final = 64  # as many bytes as a word of a mask has bits
 QUOTE, LINE_FEED, CARRIAGE_RETURN = b'"\n\r'
+LEADS: Final = 0xC0  # bytes from here on lead a character; those from 0x80 up to here continue one
 
 _SLOTS: Final = 3  # one is looked at, one is filled, one waits
 
@@ -38,7 +36,7 @@ class Block:
 
     def __init__(self, bytes_max: int) -> None:
         """Make room for a block."""
-        self.data = bytearray(-(-bytes_max // WORD_BYTES) * WORD_BYTES)
+        self.data = bytearray(-(-bytes_max // WORD_BITS) * WORD_BITS)
         self.view = memoryview(self.data)
         self.values: NDArray[np.uint8] = np.frombuffer(self.data, np.uint8)
         self.offset = 0  # in the file
@@ -48,6 +46,9 @@ class Block:
         self.lowest = 0  # the least byte, those from 0x80 on counted as negative
         self.quoted = False  # whether there is a quote
         self.returned = False  # whether there is a carriage return
+        self._flags = np.empty(len(self.data), np.bool_)
+        self._line_feeds: Words | None = None
+        self._characters: tuple[Words, Words] | None = None
 
     def fill(self, descriptor: int, offset: int, size: int) -> None:
         """Read a block; raises `TornReadError` if the file ends before."""
@@ -64,13 +65,38 @@ class Block:
         self.view[: len(data)] = data
         self._examine(offset, len(data))
 
+    @property
+    def line_feeds(self) -> Words:
+        """The mask of all line feeds."""
+        if self._line_feeds is None:
+            size = self.words * WORD_BITS
+            self._line_feeds = mask(self.values[:size], LINE_FEED, self._flags[:size])
+        return self._line_feeds
+
+    @property
+    def characters(self) -> tuple[Words, Words]:
+        """The masks of the bytes that lead a character of several bytes, and of those that continue one."""
+        if self._characters is None:
+            size = self.words * WORD_BITS
+            values, flags = self.values[:size], self._flags[:size]
+            leads = packed(np.greater_equal(values, LEADS, out=flags))
+            self._characters = leads, packed(np.less(values.view(np.int8), LEADS - 0x100, out=flags))
+        return self._characters
+
+    def prepare(self) -> None:
+        """Make the masks that are certainly needed."""
+        _ = self.line_feeds
+        if self.lowest < 0:
+            _ = self.characters
+
     def _examine(self, offset: int, size: int) -> None:
-        self.words = -(-size // WORD_BYTES)
-        if missing := self.words * WORD_BYTES - size:
+        self.words = -(-size // WORD_BITS)
+        if missing := self.words * WORD_BITS - size:
             self.view[size : size + missing] = bytes(missing)
         self.offset = offset
         self.size = size
-        self.checksum = zlib.crc32(self.view[:size])
+        self.checksum = checksum(self.values[:size], self._flags.view(np.uint8))
+        self._line_feeds = self._characters = None
         self.lowest = int(self.values[:size].view(np.int8).min())
         self.quoted = self.data.find(QUOTE, 0, size) >= 0
         self.returned = self.data.find(CARRIAGE_RETURN, 0, size) >= 0
@@ -99,6 +125,8 @@ def read_blocks(descriptor: int, start: int, stop: int, block_bytes: int) -> Gen
                 if block is None:
                     return
                 block.fill(descriptor, offset, min(block_bytes, stop - offset))
+                if not filled.empty():
+                    block.prepare()  # the other side is busy
                 filled.put(block)
             filled.put(None)
         except BaseException as error:  # noqa: BLE001  # raised again where the blocks are wanted
@@ -124,32 +152,3 @@ def blocks_of(data: bytes, start: int, block_bytes: int = BLOCK_BYTES) -> Iterat
     for offset in range(0, len(data), block_bytes):
         block.take(view[offset : offset + block_bytes], start + offset)
         yield block
-
-
-def append_checksum(checksum: int, block: Block, block_bytes: int) -> int:
-    """Return the CRC-32 of what has ``checksum`` and of the block behind it."""
-    if block.size != block_bytes:
-        return zlib.crc32(block.view[: block.size], checksum)
-    first, second, third, fourth = _appending(block_bytes)
-    return (
-        first[checksum & 0xFF]
-        ^ second[checksum >> 8 & 0xFF]
-        ^ third[checksum >> 16 & 0xFF]
-        ^ fourth[checksum >> 24]
-        ^ block.checksum
-    )
-
-
-@lru_cache(maxsize=8)
-def _appending(size: int) -> tuple[list[int], ...]:
-    """Return what each byte of a checksum adds to the one of a text that is ``size`` bytes longer."""
-    zeros = bytes(size)
-    nothing = zlib.crc32(zeros)
-    bits = [zlib.crc32(zeros, 1 << bit) ^ nothing for bit in range(32)]
-    tables = []
-    for low in range(0, 32, 8):
-        table = [0]
-        for bit in bits[low : low + 8]:
-            table += [each ^ bit for each in table]
-        tables.append(table)
-    return tuple(tables)

@@ -15,6 +15,7 @@ import numpy as np
 from orchestrator.source.bits import Words, offsets, running_xor
 from orchestrator.source.masks import Scan
 
+_ONE = np.uint64(1)
 ENDS_IN_WORD_MAX: Final = 8  # with more, looking at every record is as fast
 
 
@@ -44,14 +45,12 @@ class CellCount:
 
     def check(self, seen: Scan, blanks: Words) -> Deviations | None:
         """Return which rows of the next block deviate, None if none does; ``blanks`` are ends of blank lines."""
-        ends_in_words = np.bitwise_count(seen.ends)
-        delimiters_in_words = np.bitwise_count(seen.delimiters)
         if self._delimiters == 0:
-            sound = self._before == 0 and not delimiters_in_words.any()
+            sound = self._before == 0 and not seen.delimiters.any()
         elif self._delimiters == 1:
             sound = self._alternate(seen)
         else:
-            sound = self._add_up(seen, ends_in_words, delimiters_in_words)
+            sound = self._add_up(seen)
         return None if sound else self._compare(seen, blanks)
 
     def last(self) -> int:
@@ -69,30 +68,28 @@ class CellCount:
         self._before = int(odd[-1] >> np.uint64(63))
         return True
 
-    def _add_up(
-        self, seen: Scan, ends_in_words: np.typing.NDArray[np.uint8], delimiters_in_words: np.typing.NDArray[np.uint8]
-    ) -> bool:
+    def _add_up(self, seen: Scan) -> bool:
+        """Check rows of three cells or more, word by word."""
+        ends_in_words = np.bitwise_count(seen.ends)
         most = int(ends_in_words.max())
         if most > ENDS_IN_WORD_MAX:
             return False
-        growth = delimiters_in_words - ends_in_words * np.int32(self._delimiters)
+        growth = np.bitwise_count(seen.delimiters) - ends_in_words * np.int32(self._delimiters)
         behind = np.cumsum(growth, dtype=np.int32)
-        behind += np.int32(self._before)
         before = behind - growth
-        ends = seen.ends.copy()
-        low = np.empty_like(ends)
+        ends, low = seen.ends, np.empty_like(seen.ends)
         for nth in range(1, most + 1):
             np.negative(ends, out=low)
             low &= ends
-            low -= np.uint64(1)  # all below the lowest end; everything if there is none
+            low -= _ONE  # all below the lowest end; everything if there is none
             low &= seen.delimiters
-            wrong = before + np.bitwise_count(low) != self._delimiters * nth
+            wrong = before + np.bitwise_count(low) != self._delimiters * nth - self._before
             wrong &= ends != 0
             if wrong.any():
                 return False
-            np.subtract(ends, np.uint64(1), out=low)
-            ends &= low
-        self._before = int(behind[-1])
+            if nth < most:
+                ends = ends & (ends - _ONE)
+        self._before += int(behind[-1])
         return True
 
     def _compare(self, seen: Scan, blanks: Words) -> Deviations | None:

@@ -20,8 +20,9 @@ import numpy as np
 from orchestrator.errors import RecordTooLarge
 from orchestrator.model import Span
 from orchestrator.source import bits
-from orchestrator.source.blocks import BLOCK_BYTES, LINE_FEED, Block, append_checksum
+from orchestrator.source.blocks import BLOCK_BYTES, LINE_FEED, Block
 from orchestrator.source.cells import CellCount, Deviation
+from orchestrator.source.checksums import appended
 from orchestrator.source.masks import Scan, Scanner, blank_ends
 from orchestrator.source.oddities import Oddities, Oddity
 from orchestrator.source.walk import BEFORE_BYTES, FILE_STARTS, State
@@ -126,7 +127,7 @@ class Cutter:
                 self._cut(block, seen, blanks)
                 cut = True
         if not cut:
-            self._checksum = append_checksum(self._checksum, block, self._block_bytes)
+            self._checksum = self._with(block)
         self._offset += block.size
         self.line_feeds += line_feeds
         self.state = seen.state
@@ -188,6 +189,12 @@ class Cutter:
                 others ^= seen.ends
         if others is not None and (count := bits.count(others)):
             note(Oddity.OTHER_LINE_END, count, bits.first_offset(others) or 0)
+
+    def _with(self, block: Block) -> int:
+        """Return the checksum with this block behind it."""
+        if block.size == self._block_bytes:
+            return appended(self._checksum, block.checksum, block.size)
+        return zlib.crc32(block.view[: block.size], self._checksum)
 
     def _fits(self, end: Mark) -> bool:
         start, limits = self._start, self._limits

@@ -49,7 +49,7 @@ from orchestrator.source.bits import (
     set_from,
     shifted,
 )
-from orchestrator.source.blocks import CARRIAGE_RETURN, LINE_FEED, QUOTE, WORD_BYTES, Block
+from orchestrator.source.blocks import CARRIAGE_RETURN, LINE_FEED, QUOTE, Block
 from orchestrator.source.oddities import Oddity
 from orchestrator.source.walk import State, Walk, behind_quote, cell_end, in_text, walk
 
@@ -76,16 +76,16 @@ class Scanner:
 
     def __init__(self, delimiter: int, bytes_max: int) -> None:
         """Make room for blocks of so many bytes."""
-        words = -(-bytes_max // WORD_BYTES)
+        words = -(-bytes_max // WORD_BITS)
         self._delimiter = delimiter
-        self._flags = np.empty(words * WORD_BYTES, np.bool_)
+        self._flags = np.empty(words * WORD_BITS, np.bool_)
         self._rooms = np.empty((6, words), np.uint64)
         self._walks_left = 0
 
     def scan(self, block: Block, state: State, before: bytes) -> Scan:
         """Find the record ends of a block that begins in ``state``, behind the bytes ``before``."""
-        values, flags = block.values[: block.words * WORD_BYTES], self._flags[: block.words * WORD_BYTES]
-        line_feeds = mask(values, LINE_FEED, flags)
+        values, flags = block.values[: block.words * WORD_BITS], self._flags[: block.words * WORD_BITS]
+        line_feeds = block.line_feeds
         delimiters = mask(values, self._delimiter, flags)
         carriage_returns = mask(values, CARRIAGE_RETURN, flags) if block.returned else None
         seen = Scan(

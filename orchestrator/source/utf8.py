@@ -13,12 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.source.bits import Words, mask, packed, shifted
-from orchestrator.source.blocks import LINE_FEED, WORD_BYTES, Block
+from orchestrator.source.bits import WORD_BITS, Words, clear, mask, packed, shifted
+from orchestrator.source.blocks import LEADS, LINE_FEED, Block
 from orchestrator.source.detect import not_utf8
 
-_CONTINUATION = -0x40  # 0xC0 as a signed byte: what is less continues a character
-_LEADS_TWO, _LEADS_THREE, _LEADS_FOUR = 0xC0, 0xE0, 0xF0
+_LEADS_THREE, _LEADS_FOUR = 0xE0, 0xF0
 _NEVER: Final = (0xC0, 0xC1)  # they would lead what fits into fewer bytes; so would those from 0xF5 on
 _HIGHEST: Final = 0xF4
 # Leading bytes whose second byte must not be below, or not reach, a value: too long, halves of pairs, beyond Unicode.
@@ -32,7 +31,7 @@ class Utf8Check:
     def __init__(self, name: str, bytes_max: int) -> None:
         """Make room for blocks of so many bytes."""
         self._name = name
-        self._flags = np.empty(-(-bytes_max // WORD_BYTES) * WORD_BYTES, np.bool_)
+        self._flags = np.empty(-(-bytes_max // WORD_BITS) * WORD_BITS, np.bool_)
         self._pending = b""  # the beginning of a character, the rest of which stands in the next block
         self._stop = 0  # behind the last block
 
@@ -71,21 +70,23 @@ class Utf8Check:
 
     def _is_sound(self, block: Block, head: int, tail: int) -> bool:
         """Check a block without its first ``head`` and last ``tail`` bytes, which belong to characters cut in two."""
-        values = block.values[: block.words * WORD_BYTES]
+        values = block.values[: block.words * WORD_BITS]
         flags = self._flags[: len(values)]
         stop = block.size - tail
         highest = int(values[:stop].max()) if stop else 0
 
-        def from_(value: int) -> Words:
-            np.greater_equal(values, value, out=flags)
-            flags[stop:] = False
-            return packed(flags)
+        def without_tail(words: Words) -> Words:
+            for offset in range(stop, block.size):
+                clear(words, offset)
+            return words
 
-        np.less(values.view(np.int8), _CONTINUATION, out=flags)
-        flags[:head] = False
-        flags[stop:] = False
-        continuing = packed(flags)
-        expected = _moved(from_(_LEADS_TWO), 1)
+        def from_(value: int) -> Words:
+            return without_tail(packed(np.greater_equal(values, value, out=flags)))
+
+        leads, continuing = map(without_tail, block.characters)
+        for offset in range(head):
+            clear(continuing, offset)
+        expected = _moved(leads, 1)
         if highest >= _LEADS_THREE:
             expected |= _moved(from_(_LEADS_THREE), 2)
         if highest >= _LEADS_FOUR:
@@ -123,7 +124,7 @@ def _unfinished(block: Block, head: int) -> int:
     """Return how many bytes of a block, behind the first ``head``, begin a character that its end cuts in two."""
     for back in range(1, min(_LONGEST, block.size - head + 1)):
         byte = block.data[block.size - back]
-        if byte >= _LEADS_TWO:
+        if byte >= LEADS:
             return back if _length(bytes([byte])) > back else 0
         if byte < 0x80:
             break

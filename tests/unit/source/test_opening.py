@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +236,21 @@ def test_a_file_is_hashed_a_slice_at_a_time_and_not_once_it_has_changed(planned,
     os.utime(file, ns=(1, 1))
     with pytest.raises(SourceChanged, match="written to or replaced"):
         asyncio.run(run())
+
+
+def test_an_upload_in_progress_costs_less_than_2_mb(tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_bytes(b"id,t\n" + DATA * 10)
+    found = plan(path, index=0, given="x.csv", format=None, part_bytes_max=9_500_000, rows_max=10**6)
+
+    async def send():
+        return [len(piece) async for piece in SpanContent(found.source, found.spans[0]).stream()]
+
+    tracemalloc.start()
+    try:
+        sent = asyncio.run(send())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(sent) > 9_000_000
+    assert peak < 2_000_000

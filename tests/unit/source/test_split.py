@@ -1,10 +1,12 @@
 import os
 import re
+import tracemalloc
 import zlib
 from collections import Counter
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -19,8 +21,9 @@ from orchestrator.errors import (
     UnterminatedQuote,
 )
 from orchestrator.model import FileIdentity, Format, Source, Span
-from orchestrator.source import bits, blocks, masks
+from orchestrator.source import bits, blocks, checksums, masks
 from orchestrator.source.oddities import Oddity
+from orchestrator.source.opening import read_span
 from orchestrator.source.split import plan, replan
 from orchestrator.source.walk import State, walk
 from tests.unit.source import generate, machine
@@ -370,3 +373,80 @@ def test_parts_of_spans_hold_the_same_records(tmp_path, seed, rows_max):
         assert rows == list(
             records.parse(data[span.start : span.end], ",", first_row=span.first_row, first_line=span.first_line)
         )
+
+
+@pytest.mark.parametrize("blocks_in_file", [20, 200])
+def test_planning_takes_the_same_memory_whatever_the_size_of_the_file(tmp_path, blocks_in_file):
+    path = tmp_path / "x.csv"
+    row = b'1,"some text, with a comma"\n'
+    path.write_bytes(b"id,t\n" + row * (blocks_in_file * blocks.BLOCK_BYTES // len(row)))
+    tracemalloc.start()
+    try:
+        found = planned_as_it_is(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.source.rows * len(row) == path.stat().st_size - 5
+    assert [span.crc32 for span in found.spans] == [zlib.crc32(read_span(found.source, span)) for span in found.spans]
+    assert peak < 12_000_000
+
+
+def planned_as_it_is(path):
+    return plan(path, index=0, given="x.csv", format=None, part_bytes_max=9_500_000, rows_max=250_000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 600_000))
+@example(seed=1, size=checksums.FOLDED_BYTES_MIN - 1)
+@example(seed=1, size=checksums.FOLDED_BYTES_MIN)
+@example(seed=1, size=blocks.BLOCK_BYTES)
+def test_a_folded_checksum_is_the_one_of_zlib(seed, size):
+    data = Random(seed).randbytes(size)
+    values, room = np.frombuffer(data, np.uint8), np.empty(size, np.uint8)
+    assert checksums.checksum(values, room) == zlib.crc32(data)
+    assert checksums.appended(zlib.crc32(b"before"), zlib.crc32(data), size) == zlib.crc32(b"before" + data)
+
+
+BYTES_OF_CHARACTERS = [
+    b"a",
+    b"\n",
+    "é".encode(),
+    "日".encode(),
+    "\ud7ff".encode(),
+    "🙂".encode(),
+    "\U0010ffff".encode(),
+]
+NO_CHARACTERS = [
+    b"\x80",
+    b"\xc0",
+    b"\xc1",
+    b"\xe0\x9f",
+    b"\xed\xa0",
+    b"\xf0\x8f",
+    b"\xf4\x90",
+    b"\xf5",
+    b"\xff",
+    b"\xc3",
+    b"\xe2\x82",
+]
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    characters=st.lists(st.sampled_from(BYTES_OF_CHARACTERS), max_size=60),
+    wrong=st.sampled_from([b"", b"", *NO_CHARACTERS]),
+    at=st.integers(0, 60),
+    block_bytes=st.sampled_from(BLOCK_SIZES),
+)
+@example(characters=["日".encode()] * 60, wrong=b"", at=0, block_bytes=64)
+@example(characters=["🙂".encode()] * 60, wrong=b"\xed\xa0", at=40, block_bytes=64)
+def test_a_file_is_utf8_if_python_can_decode_it(tmp_path, characters, wrong, at, block_bytes):
+    data = b"id,t\n" + b"".join([*characters[:at], wrong, *characters[at:]]) + b"\n1\n"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        offset = f"line {data.count(10, 0, error.start) + 1} is not .* at offset {error.start}\\."
+        with pytest.raises(EncodingError, match=offset):
+            planned(tmp_path / "x.csv", data, block_bytes=block_bytes)
+    else:
+        planned(tmp_path / "x.csv", data, block_bytes=block_bytes)
