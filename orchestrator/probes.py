@@ -353,7 +353,7 @@ def _compare(driven: DrivenJob, chunk: Chunk, report: BatchReport, files: Mappin
         return _Match(fits=True, certain=False)
     if not evidence.stand_in(rows, data, source, chunk.span):
         return _Match(fits=False)
-    return _Match(fits=True, ours=evidence.telling(rows, source), listed=rows)
+    return _Match(fits=True, ours=evidence.telling(rows, source, driven.job.key_columns), listed=rows)
 
 
 def _question(

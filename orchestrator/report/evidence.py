@@ -70,9 +70,19 @@ def stand_in(rows: Sequence[Content], data: bytes, source: Source, span: Span) -
     return all(there[row] >= times for row, times in Counter(rows).items())
 
 
-def telling(rows: Sequence[Content], source: Source) -> bool:
-    """Tell whether rows say enough to be those of one file only: at least two cells, if there are columns for it."""
-    return any(sum(bool(cell.strip()) for cell in row) >= min(2, len(source.sent_columns)) for row in rows)
+def telling(rows: Sequence[Content], source: Source, key_columns: Sequence[str]) -> bool:
+    """Tell whether rows say whose file they are from: one of them has a key, and something beside it.
+
+    Rows without a key are alike in many files.
+    """
+    if not key_columns or not set(key_columns) <= set(source.sent_columns):
+        return False
+    keys = [source.sent_columns.index(name) for name in key_columns]
+    enough = min(len(keys) + 1, len(source.sent_columns))
+    return any(
+        all(at < len(row) and row[at].strip() for at in keys) and sum(bool(cell.strip()) for cell in row) >= enough
+        for row in rows
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
