@@ -15,7 +15,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .PHONY: help setup test exhaustive bench bench-full sim replay lint docs demo lock clean
 
 # How large the tests' campaigns are in `make exhaustive`; each has a small default where it is read.
-CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40 SIMULATION_SEEDS=1000
+CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40 SIMULATION_SEEDS=1000 \
+	STRANGERS_SEEDS=1000 CRASH_POINTS=all
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -226,13 +226,20 @@ class Command:
     """A run of the command that goes on; leaving it kills what is left of it."""
 
     def __init__(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], files: Path, stdin: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        files: Path,
+        stdin: Path,
+        program: Sequence[str],
     ) -> None:
         files.mkdir()
         self._out, self._err = files / "out", files / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err, stdin.open("rb") as given:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", *arguments],
+                [sys.executable, *program, *arguments],
                 stdin=given,
                 stdout=out,
                 stderr=err,
@@ -324,12 +331,17 @@ class Place:
         return self.directory / "state"
 
     def start(
-        self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: Path = Path(os.devnull)
+        self,
+        *arguments: str,
+        env: Mapping[str, str | None] | None = None,
+        stdin: Path = Path(os.devnull),
+        program: Sequence[str] = ("-m", "orchestrator"),
     ) -> Command:
         """Start the command; `env` changes the environment, None removes a variable."""
         self.runs += 1
         changed = {name: value for name, value in {**self.env, **(env or {})}.items() if value is not None}
-        return Command(arguments, cwd=self.directory, env=changed, files=self.files / str(self.runs), stdin=stdin)
+        files = self.files / str(self.runs)
+        return Command(arguments, cwd=self.directory, env=changed, files=files, stdin=stdin, program=program)
 
     def run(
         self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: Path = Path(os.devnull)

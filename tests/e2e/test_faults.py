@@ -16,6 +16,8 @@ from tests.e2e.relay import relay
 SLOW = {"on": "batch", "do": "slow_import", "factor": 300.0}  # so that two batches of one person would meet
 ROWS = 420
 
+LOST_ANSWERS = {"batch_adopted", "batch_not_found", "chunk_resent"}
+
 # What goes wrong, and the kinds of findings that a person is told of.
 PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
     "answers to uploads lost": (
@@ -23,7 +25,7 @@ PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
             {"on": "create", "nth": 1, "do": "lose_answer_after_accept"},
             {"on": "create", "nth": 3, "do": "lose_answer_before_accept"},
         ],
-        {"chunk_resent"},
+        LOST_ANSWERS,
     ),
     "answers to uploads unreadable": (
         [
@@ -31,21 +33,21 @@ PASSING: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
             {"on": "create", "nth": 4, "do": "http", "status": 502},
             {"on": "create", "nth": 6, "do": "no_json", "accept": True},
         ],
-        {"chunk_resent"},
+        LOST_ANSWERS,
     ),
     "answers to uploads without a batch": (
         [
             {"on": "create", "nth": 2, "do": "empty_result"},
             {"on": "create", "nth": 4, "do": "code", "code": "604", "accept": True},
         ],
-        {"chunk_resent"},
+        LOST_ANSWERS,
     ),
     "uploads refused in odd ways": (
         [
             {"on": "create", "nth": 1, "do": "refused_with_batch_id"},
             {"on": "create", "nth": 3, "do": "reset_in_body", "after_bytes": 500},
         ],
-        {"chunk_resent"},
+        LOST_ANSWERS,
     ),
     "too many calls": (
         [
@@ -111,7 +113,12 @@ def test_what_passes_leaves_no_trace(
     summary = leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
     assert place.marketo.collisions(mark) == []
-    assert {finding["kind"] for finding in summary["findings"]} == findings
+    told = {finding["kind"] for finding in summary["findings"]}
+    if findings == LOST_ANSWERS:  # of each, one of these is told; which depends on what happens beside it
+        assert told <= findings
+        assert told
+    else:
+        assert told == findings
 
 
 def test_a_full_queue_is_waited_for(place: Place, mark: str) -> None:
