@@ -91,6 +91,7 @@ class Orchestrator:
             calls=self._calls,
             connection=self._connection,
             state_dir=self._state_dir,
+            http=settings.http,
         )
         self._preview = Preview(
             settings=settings,

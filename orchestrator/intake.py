@@ -18,6 +18,7 @@ from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.draft import draft
 from orchestrator.errors import ConfigError, SourceError
+from orchestrator.fetching import fetch
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
 from orchestrator.ledger import Ledger, fingerprint_of
@@ -38,9 +39,10 @@ from orchestrator.model import (
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, job_directory
 from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
-from orchestrator.source.opened import Located, Reading, plan_all
+from orchestrator.source.opened import WITHHELD, Located, Reading, plan_all
 from orchestrator.source.split import Plan
 from orchestrator.source.spool import Workspace
+from orchestrator.tables import Http
 
 NO_CANARIES: tuple[int, ...] = ()
 KEYS_NOT_COMPARED = Finding(
@@ -77,9 +79,11 @@ class Intake:
         calls: CallCounts,
         connection: Connection,
         state_dir: Path,
+        http: Http,
     ) -> None:
         """Hold what is needed; ``connection`` is used only if Marketo has to be asked."""
         self._state_dir = state_dir
+        self._http = http
         self._journal = journal
         self._offload = offload
         self._clock = clock
@@ -111,6 +115,7 @@ class Intake:
             plans, notes = await self._read(located, known, options, workspace)
         except BaseException:  # cancelled: the thread goes on until it is told
             workspace.stop()
+            workspace.clear()
             raise
         if not options.canary_rows:
             return Prepared(plans=plans, known=known, notes=notes)
@@ -128,7 +133,8 @@ class Intake:
         """Plan and check what is sent of the sources; return it, and what was done to them."""
         reading = self._reading(options, workspace)
         mapping = None if options.mapping is None else parse(options.mapping)
-        plans, changed = await self._offload.run(plan_sources, located, mapping, reading)
+        here = await self._here(located, workspace)
+        plans, changed = await self._offload.run(plan_sources, here, mapping, reading)
         notes = [Finding(kind="cells_changed", message=message) for message in changed]
         preflight.check_headers(plans, known)
         preflight.check_rows(plans, rows_min=options.rows_min)
@@ -162,10 +168,36 @@ class Intake:
 
         """
         schema = await preflight.describe(await self._connection.client(), target)
-        plans = await self._offload.run(plan_all, located, self._reading(options, workspace))
+        here = await self._here(located, workspace)
+        plans = await self._offload.run(plan_all, here, self._reading(options, workspace))
         columns = [column for plan in plans for column in plan.source.columns]
         keys = (target.lookup_field,) if isinstance(target, Leads) else schema.dedupe_fields
         return draft(columns, schema, keys)
+
+    async def _here(self, located: Sequence[Located], workspace: Workspace) -> list[Located]:
+        """Return sources that are on this machine; nothing is left of what a killed process copied."""
+        await self._offload.run(workspace.clear)
+        return [await self._fetched(each, index, workspace) for index, each in enumerate(located)]
+
+    async def _fetched(self, located: Located, index: int, workspace: Workspace) -> Located:
+        """Return a source that is on this machine; a URL is fetched."""
+        if not located.is_url:
+            return located
+        name = located.name
+        if located.address is None and located.absolute.endswith(WITHHELD):
+            raise SourceError(
+                f"{name}: the job was stopped before this was fetched, and its query or credentials are not kept. "
+                "Import it again, as a new job."
+            )
+        path = await fetch(
+            located.address or located.absolute,
+            name=name,
+            workspace=workspace,
+            stem=str(index),
+            http=self._http,
+            offload=self._offload,
+        )
+        return replace(located, fetched=str(path))
 
     async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> Job | None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, MalformedResponse, SourceError
 from orchestrator.marketo.client import Client
@@ -20,7 +21,7 @@ from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDA
 from orchestrator.marketo.wire import MEMBER_KEY
 from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
-from orchestrator.source.opened import STDIN, Located
+from orchestrator.source.opened import STDIN, Located, is_url
 from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan
 
@@ -202,7 +203,7 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
         SourceError: one is not a file that can be read.
 
     """
-    given = [found for path in paths for found in ([STDIN] if path == STDIN else _matching(os.fspath(path)))]
+    given = [found for path in paths for found in _named(os.fspath(path))]
     if not given:
         raise ConfigError("nothing to import: name at least one file")
     for path in given:
@@ -211,10 +212,11 @@ def locate(paths: Sequence[str | os.PathLike[str]], *, allow_empty: bool = False
         if not _is_text(path):
             raise SourceError(f"{path!a}: the name of this file is no UTF-8, so no report could name it; rename it")
     names: dict[tuple[int, int], str] = {}
-    if given.count(STDIN) > 1:
-        raise ConfigError("standard input is named more than once; it can be read once only")
     for path in given:
-        if path == STDIN:
+        if given.count(path) > 1 and (path == STDIN or is_url(path)):
+            raise ConfigError(f"{Located.at(path).name} is named more than once; its rows would be imported twice")
+    for path in given:
+        if path == STDIN or is_url(path):
             continue
         identity = inspect(path, allow_empty=allow_empty)
         file = (identity.device, identity.inode)
@@ -232,6 +234,20 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _named(path: str) -> list[str]:
+    """Return the sources that an argument stands for."""
+    if path != STDIN and not is_url(path):
+        return _matching(path)
+    if is_url(path):
+        try:
+            reachable = urlsplit(path).hostname is not None and urlsplit(path).port != 0
+        except ValueError:
+            reachable = False
+        if not reachable:
+            raise ConfigError(f"{path.partition('://')[0]}://...: this address of a source is not one; check it")
+    return [path]
 
 
 def _matching(path: str) -> list[str]:

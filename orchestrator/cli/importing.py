@@ -25,7 +25,7 @@ from orchestrator.model import ExitCode, IfKnown, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
-from orchestrator.source.opened import STDIN
+from orchestrator.source.opened import STDIN, is_url
 
 FILES_SHOWN_MAX = 50  # a screenful; the summary has all
 
@@ -68,7 +68,9 @@ async def run_import(
     interruption = Interruption(console)
 
     async def body() -> ExitCode:
-        files = [each.given for each in preflight.locate(request.sources, allow_empty=request.allow_empty)]
+        located = preflight.locate(request.sources, allow_empty=request.allow_empty)
+        files = [each.given for each in located]
+        addresses = [each.address or each.given for each in located]
         async with Orchestrator.open(settings, subscription=subscription) as orchestrator:
             tell_destination(console, await orchestrator.connect())
             if confirmation is not None:
@@ -76,7 +78,7 @@ async def run_import(
             tell_files(console, files, given=request.sources)
             if take_over:
                 await tell_taking_over(console, orchestrator)
-            handle = await orchestrator.submit(replace(request, sources=files), take_over=take_over)
+            handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
             if handle.known:
                 state = (await handle.status()).job.state
                 console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")
@@ -114,9 +116,12 @@ async def tell_detached(console: Console, orchestrator: Orchestrator, handle: Jo
 
 def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
     """Say what is read; of several files, or those that a pattern stands for, which and in which order."""
-    total = sum(Path(file).stat().st_size for file in files if file != STDIN)
+    here = [file for file in files if file != STDIN and not is_url(file)]
+    total = sum(Path(file).stat().st_size for file in here)
     listed = len(files) > 1 or files != [os.fspath(one) for one in given]
-    what = "standard input" if files == [STDIN] else f"{plural(len(files), 'file')}, {size(total)}"
+    what = f"{plural(len(files), 'file')}, {size(total)}" if here else plural(len(files), "source")
+    if files == [STDIN]:
+        what = "standard input"
     console.say(f"Reading {what}{', in this order:' if listed else ' ...'}")
     if listed:
         width = len(number(len(files)))

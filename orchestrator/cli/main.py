@@ -35,7 +35,8 @@ def examples(*lines: str) -> str:
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Files to import, in this order; patterns in natural order; - is standard input.", metavar="FILE"
+        help="Files to import, in this order; patterns in natural order; - is standard input; https:// is fetched.",
+        metavar="FILE",
     ),
 ]
 JobId = Annotated[str, typer.Argument(help="A job's id, or the beginning of it.", metavar="JOB")]

@@ -20,6 +20,7 @@ from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Le
 from orchestrator.report.ending import next_command
 from orchestrator.requests import ImportRequest
 from orchestrator.source.inventory import Inventory
+from orchestrator.source.opened import is_url, without_secrets
 
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
@@ -189,7 +190,7 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             return ExitCode.OK
         for line in plan_lines(found):
             console.data(line)
-        files = shlex.join(map(str, wanted.sources))
+        files = shlex.join(without_secrets(str(path)) if is_url(str(path)) else str(path) for path in wanted.sources)
         console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
         return ExitCode.OK
 

@@ -70,7 +70,7 @@ class Transport:
     async def open(self) -> None:
         """Make the session, unless one was handed in."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=_tls(self._ca_file), force_close=True, limit=0)
+            connector = aiohttp.TCPConnector(ssl=tls(self._ca_file), force_close=True, limit=0)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
@@ -174,7 +174,7 @@ def _check_proxy(proxy: str, source: str) -> None:
         raise ConfigError(f"{source} is no http:// or https:// proxy: write it as http://host:port.")
 
 
-def _tls(ca_file: str | None) -> ssl.SSLContext | bool:
+def tls(ca_file: str | None) -> ssl.SSLContext | bool:
     """Return what to trust: the system's authorities, and those of a file besides."""
     if ca_file is None:
         return True
@@ -238,7 +238,7 @@ async def _faults(what: str, upload: Upload | None) -> AsyncIterator[None]:
 
 def _meaning(what: str, fault: Exception, upload: Upload | None) -> MarketoError:
     """Return the error that a fault amounts to, given how far an upload got."""
-    code, words = _words(fault)
+    code, words = words_of(fault)
     if upload is not None and upload.delivery.handed_over:
         return DeliveryUnknown(
             f"{what.capitalize()} was sent whole and its answer is lost: {words} A batch may exist, so it must not be "
@@ -251,7 +251,7 @@ def _meaning(what: str, fault: Exception, upload: Upload | None) -> MarketoError
     return NotDelivered(f"{what.capitalize()} failed: {words} {done}", code=code)
 
 
-def _words(fault: Exception) -> tuple[str, str]:
+def words_of(fault: Exception) -> tuple[str, str]:
     """Return a short code for a fault, and a sentence for people.
 
     The codes are ``unknown_host``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``http`` and ``connection``.

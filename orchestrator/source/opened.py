@@ -9,10 +9,12 @@ it is looked at again, and a copy is made.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.errors import EncodingError, SourceError
 from orchestrator.model import Format
@@ -28,6 +30,20 @@ STDIN: Final = "-"  # as a source; a file of that name is ./-
 STDIN_DESCRIPTOR: Final = 0
 
 
+WITHHELD: Final = "?"  # at the end of a URL: there was more, which is a secret
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a source is to be fetched."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without credentials, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     """A source as the user named it, and where it is."""
@@ -35,11 +51,18 @@ class Located:
     given: str  # what reports name
     absolute: str  # or `STDIN`
     live: bool = True  # whether it is named by this process, so that standard input is the one that was meant
+    address: str | None = field(default=None, repr=False)  # of a URL, with its secrets; None: `absolute` is all of it
+    fetched: str | None = None  # path of the copy of a URL
 
     @property
     def name(self) -> str:
         """What messages name."""
         return "standard input" if self.is_stdin else self.given
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is to be fetched."""
+        return is_url(self.absolute)
 
     @property
     def is_stdin(self) -> bool:
@@ -48,8 +71,11 @@ class Located:
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Located:
-        """Return a file, or standard input, under the name that it was given."""
+        """Return a file, standard input or a URL under the name that it was given, without secrets."""
         given = os.fspath(path)
+        if is_url(given):
+            shown = without_secrets(given)
+            return cls(given=shown, absolute=shown if shown == given else shown + WITHHELD, address=given)
         return cls(given=given, absolute=STDIN if given == STDIN else str(Path(path).absolute()))
 
 
@@ -86,7 +112,6 @@ def plan_all(located: Sequence[Located], reading: Reading) -> tuple[Plan, ...]:
         Stopped: nobody waits for it any longer.
 
     """
-    reading.workspace.clear()  # of a process that was killed
     try:
         opened: list[Opened] = []
         plans: list[Plan] = []
@@ -122,7 +147,7 @@ def _read(located: Located, index: int, reading: Reading) -> tuple[Opened, Plan]
 def _plain(located: Located, index: int, reading: Reading) -> Path:
     """Return a file with the text of a source, as it is encoded there: itself, or what is in it."""
     name, workspace = located.name, reading.workspace
-    path = Path(located.absolute)
+    path = Path(located.fetched or located.absolute)
     if located.is_stdin:
         if not located.live:
             raise SourceError(

@@ -69,6 +69,7 @@ class Copy:
         self._workspace = workspace
         self._of = of
         self._unchecked = 0
+        workspace.check()
         try:
             make_private(path.parent)
             self._look(bytes_expected)
@@ -81,16 +82,24 @@ class Copy:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self.discard()
+
+    def finish(self) -> None:
+        """Keep the copy, which is whole now; raises `SourceError` if the disk cannot."""
         try:
-            if error is None:
-                os.fsync(self._file.fileno())  # the journal will say that it is there
-        except OSError as failure:
-            self.path.unlink(missing_ok=True)
-            raise self._failed(failure) from failure
-        finally:
-            self._file.close()
-        if error is not None:
-            self.path.unlink(missing_ok=True)
+            os.fsync(self._file.fileno())  # the journal will say that it is there
+        except OSError as error:
+            self.discard()
+            raise self._failed(error) from error
+        self._file.close()
+
+    def discard(self) -> None:
+        """Remove the copy."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append data.

@@ -71,6 +71,7 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
 _EMULATOR = "the tests have a local Marketo already"
 _DOCKER = "needs Docker"
 NOT_RUN: Mapping[str, str] = {
+    "orchestrator import https://files.example.com/leads.csv.gz": "needs a web server; tested in test_sources",
     "make demo": "installs; what it runs is tested in test_commands",
     "make test": "would run this test",
     "make bench": "takes minutes",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import http.server
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,62 @@ def test_containers(place: Place, mark: str, how: str) -> None:
     summary = leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
     assert summary["sources"][0]["path"] == given
+    assert copies(place) == []
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """A web server with one file, for those who have the link to it."""
+
+    data = b""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/leads.csv.gz"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Site)
+        found = self.path == "/leads.csv.gz?signature=hunter2"
+        self.send_response(200 if found else 403)
+        self.end_headers()
+        self.wfile.write(self.server.data if found else b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_signed_link(place: Place, mark: str, site: Site) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 300), given=site.url)
+    site.data = gzip.compress((place.directory / "leads.csv").read_bytes())
+    secret = f"{site.url}?signature=hunter2"
+
+    ended = place.run("import", secret, "--out", "report", "--verbose")
+
+    summary = leads.assert_complete(ended, place.directory / "report", rows)
+    leads.assert_delivered(place.marketo, mark, rows)
+    assert summary["sources"][0]["path"] == site.url
+    ended_check = place.run("check", secret, "--offline")
+    assert (ended_check.code, site.url in ended_check.out) == (0, True)
+    assert "hunter2" not in ended.out + ended.err + ended_check.out + ended_check.err
+    for path in [*place.state.rglob("*"), *(place.directory / "report").rglob("*")]:
+        assert not path.is_file() or b"hunter2" not in path.read_bytes(), path
+    assert copies(place) == []
+
+
+def test_a_link_that_has_expired(place: Place, mark: str, site: Site) -> None:
+    ended = place.run("import", f"{site.url}?signature=hunter3")
+    assert (ended.code, "the server answers 403" in ended.err, "hunter3" in ended.err) == (4, True, False)
     assert copies(place) == []
 
 
