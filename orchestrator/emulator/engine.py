@@ -82,6 +82,11 @@ class Engine:
         self._statuses = {channel.name: channel.statuses for channel in config.channels}
         self._programs = {program.id: program for program in config.programs}
 
+    @property
+    def batches_made(self) -> int:
+        """How many batches were made so far."""
+        return self._next_id - self.config.batch_id_first
+
     def stream(self, name: str) -> random.Random:
         """Return a source of chance of its own, which the seed and its name decide."""
         return random.Random(f"{self.config.seed}:{name}")
