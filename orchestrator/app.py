@@ -35,7 +35,7 @@ from orchestrator.journal.values import Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
-from orchestrator.model import Format, Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
+from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
 from orchestrator.preview import Checked, Preview
 from orchestrator.report.summary import Summary
@@ -256,17 +256,15 @@ class Orchestrator:
         """
         return await self._preview.check(request, offline=offline)
 
-    async def draft_mapping(
-        self, sources: Sequence[str | os.PathLike[str]], target: Target, *, format: Format | None = None
-    ) -> str:
-        """Return a mapping of the sources' columns to the fields of a target, in TOML, for a person to look over.
+    async def draft_mapping(self, request: ImportRequest) -> str:
+        """Return a mapping of a request's columns to the fields of its target, in TOML, for a person to look over.
 
         Raises:
             SourceError: a source cannot be read, or there is no such target.
             MarketoError: Marketo cannot be asked.
 
         """
-        return await self._preview.draft(ImportRequest(sources=sources, target=target, format=format, allow_empty=True))
+        return await self._preview.draft(request)
 
     def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""

@@ -39,6 +39,7 @@ from orchestrator.model import (
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, job_directory
 from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
+from orchestrator.source.inventory import take
 from orchestrator.source.opened import WITHHELD, Located, Reading, plan_all
 from orchestrator.source.split import Plan
 from orchestrator.source.spool import Workspace
@@ -139,7 +140,9 @@ class Intake:
         preflight.check_headers(plans, known)
         preflight.check_rows(plans, rows_min=options.rows_min)
         if options.strict:
-            preflight.check_warnings(plans)
+            inventory = await self._offload.run(take, [plan.source for plan in plans], workspace.check)
+            warnings = [warning for plan in plans for warning in plan.warnings]
+            preflight.check_warnings([*warnings, *inventory.warnings])
         mode = options.on_repeated_key
         if mode in (RepeatedKeys.LAST, RepeatedKeys.FAIL):
             plans = await self._offload.run(settle_repeated, plans, known.key_columns, mode, reading)

@@ -305,16 +305,15 @@ def check_rows(plans: Sequence[Plan], *, rows_min: int) -> None:
         raise SourceError(f"there are only {rows:,} rows in all, at least {rows_min:,} are expected; nothing was sent")
 
 
-def check_warnings(plans: Sequence[Plan]) -> None:
+def check_warnings(warnings: Sequence[str]) -> None:
     """Refuse sources that anything is odd about.
 
     Raises:
         SourceError: there is a warning; all are told.
 
     """
-    warnings = [warning for plan in plans for warning in plan.warnings]
     if warnings:
-        told = warnings[:WARNINGS_SHOWN_MAX]
+        told = list(warnings[:WARNINGS_SHOWN_MAX])
         if more := len(warnings) - len(told):
             told.append(f"and {more} more")
         heading = "warnings are errors, because of --strict; nothing was sent."

@@ -15,6 +15,7 @@ from orchestrator.cli.flags import DraftFlags, FileFormat
 from orchestrator.cli.session import execute, read_settings, same_flags
 from orchestrator.errors import ConfigError
 from orchestrator.model import ExitCode, Format, Leads
+from orchestrator.requests import ImportRequest
 
 
 def draft_mapping(common: Common, flags: DraftFlags, files: Sequence[str]) -> ExitCode:
@@ -27,7 +28,9 @@ def draft_mapping(common: Common, flags: DraftFlags, files: Sequence[str]) -> Ex
             target = replace(target, lookup_field=flags.lookup_field)
         format = None if flags.format is FileFormat.AUTO else Format(flags.format.value)
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
-            text = await orchestrator.draft_mapping(files, target, format=format)
+            encoding = None if flags.encoding == "auto" else flags.encoding
+            request = ImportRequest(sources=files, target=target, format=format, encoding=encoding, allow_empty=True)
+            text = await orchestrator.draft_mapping(request)
         if flags.out is not None:
             _write_new(flags.out, text)
         if console.json:

@@ -165,7 +165,11 @@ def _findings(summary: Summary) -> list[str]:
 
 def _files(summary: Summary) -> str:
     counts = summary.rows
-    return f"failures.csv ({rows(counts.failed)}), warnings.csv ({rows(counts.warned)}) and summary.json are beside it"
+    left_out = f", superseded.csv ({rows(counts.skipped.superseded)})" if counts.skipped.superseded else ""
+    return (
+        f"failures.csv ({rows(counts.failed)}), warnings.csv ({rows(counts.warned)}){left_out} and summary.json "
+        "are beside it"
+    )
 
 
 def explain_skipped(console: Console, skipped: Sequence[tuple[str, str]]) -> None:

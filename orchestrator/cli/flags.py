@@ -260,13 +260,15 @@ class DraftFlags:
         str, typer.Option(help="Leads: the field that finds an existing person.", metavar="FIELD")
     ] = "email"
     format: Annotated[FileFormat, typer.Option(help="How cells are separated.")] = FileFormat.AUTO
+    encoding: Annotated[str, typer.Option(help="How characters are written, as for import.", metavar="NAME")] = "auto"
     out: Annotated[
         Path | None, typer.Option(help="Write the mapping to this file; default: standard output.", metavar="FILE")
     ] = None
 
     def words(self) -> str:
         """Return the flags that the import needs, too, as `ImportFlags.words` does."""
-        return ImportFlags(object=self.object, lookup_field=self.lookup_field, format=self.format).words()
+        same = {name: getattr(self, name) for name in ("object", "lookup_field", "format", "encoding")}
+        return ImportFlags(**same).words()
 
 
 def custom_object(text: str, where: str) -> Target:

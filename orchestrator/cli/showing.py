@@ -170,7 +170,8 @@ def write_report(common: Common, job_id: str, out: Path | None) -> ExitCode:
         if console.json:
             console.document(asdict(summary))
         else:
-            for name in ("report.html", "failures.csv", "warnings.csv", "summary.json"):
+            left_out = ["superseded.csv"] if summary.rows.skipped.superseded else []
+            for name in ("report.html", "failures.csv", "warnings.csv", *left_out, "summary.json"):
                 console.data(str(directory / name))
         return ExitCode.OK
 

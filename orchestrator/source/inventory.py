@@ -58,7 +58,7 @@ class Inventory:
 
 
 def take(sources: Sequence[Source], check: Callable[[], None]) -> Inventory:
-    """Read what would be sent; ``check`` is called now and then, and may raise."""
+    """Read the sources, before a mapping changes them; ``check`` is called now and then, and may raise."""
     counts = np.zeros(_CODES, dtype=np.int64)
     warnings = [warning for source in sources for warning in _read(source, counts, check)]
     found = {chr(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}
@@ -87,7 +87,7 @@ def _read(source: Source, counts: np.ndarray[tuple[int], np.dtype[np.int64]], ch
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     lost_before = int(counts[_LOST])
     line_ends = twice = first_line = 0
-    with Path(source.content).open("rb", buffering=0) as file:
+    with Path(source.original.path if source.original else source.content).open("rb", buffering=0) as file:
         while block := file.read(BLOCK_BYTES):
             check()
             if not block.isascii() or decoder.getstate()[0]:

@@ -8,6 +8,8 @@ and then read in the spans that came of it, each with its checksum.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -132,9 +134,11 @@ def convert(planned: Plan, mapping: Mapping, reading: Reading) -> tuple[Plan, tu
             lines, rows = _read(source, data, span)
             copy.place(places_of(data, lines, first_row=span.first_row, first_line=span.first_line, start=span.start))
             lines = [line + span.first_line - 1 for line in lines]
-            texts = _written(_converted(sent, _straightened(rows, len(source.columns)), lines), source.format.delimiter)
-            _check_sizes(source, texts, lines, reading.part_bytes_max - len(header))
-            copy.write("".join(texts).encode())
+            made = list(_converted(sent, _straightened(rows, len(source.columns)), lines))
+            written = _written(made, source.format.delimiter).encode()
+            if len(written) > reading.part_bytes_max - len(header):
+                _check_sizes(source, made, lines, reading.part_bytes_max - len(header))
+            copy.write(written)
     done = tuple(conversion for each in sent for conversion in each.conversions)
     plan = copy.planned(reading, mapped=MappedColumns(names=names, origins=tuple(each.origin for each in sent)))
     return replace(plan, warnings=(*planned.warnings, *unconverted(source, done))), done
@@ -215,16 +219,21 @@ def _converted(sent: Sequence[Sent], rows: Sequence[Sequence[str]], lines: Seque
     return zip(*made, strict=True)
 
 
-def _written(rows: Iterable[Sequence[str]], delimiter: str) -> list[str]:
-    return [records.write_record(row, delimiter) for row in rows]
+def _written(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    """Write records as `records.write_record` does, with the quicker writer of the standard library.
+
+    What that writes of carriage returns differs between versions of Python.
+    """
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    text = out.getvalue()
+    return "".join(records.write_record(row, delimiter) for row in rows) if "\r" in text else text
 
 
-def _check_sizes(source: Source, texts: Sequence[str], lines: Sequence[int], bytes_max: int) -> None:
+def _check_sizes(source: Source, rows: Sequence[Sequence[str]], lines: Sequence[int], bytes_max: int) -> None:
     """Refuse a record that fits in no upload, by the line where it stands in the source."""
-    if max(map(len, texts), default=0) * 4 <= bytes_max:  # no character takes more bytes
-        return
-    for text, line in zip(texts, lines, strict=True):
-        size = len(text.encode())
+    for row, line in zip(rows, lines, strict=True):
+        size = len(records.write_record(row, source.format.delimiter).encode())
         if size > bytes_max:
             raise RecordTooLarge(
                 f"{source.path}: the record that starts in line {line} has {size:,} bytes when it is mapped; one "

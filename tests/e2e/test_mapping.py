@@ -270,3 +270,34 @@ def test_a_plan_tells_what_the_mapping_does_and_leaves_nothing(place: Place, mar
     assert plan["sources"][0]["superseded"] == 5
     assert any("cells changed by the mapping: 'E-Mail' trim 45" in warning for warning in plan["warnings"])
     assert [path for path in place.state.rglob("*") if path.suffix in (".mapped", ".last")] == []
+
+
+def test_a_draft_is_a_mapping_that_an_import_takes(place: Place, mark: str) -> None:
+    rows = leads.write(place.directory / "leads.csv", leads.people(mark, 30))
+    content = (place.directory / "leads.csv").read_text(encoding="utf-8")
+    place.write("leads.csv", content.replace("email,firstName,lastName", "E-Mail,First  name,Last Name", 1))
+
+    shown = place.run("map", "leads.csv")
+    written = place.run("map", "leads.csv", "--out", "draft.toml", "--json")
+
+    assert (shown.code, written.code) == (0, 0), shown.err + written.err
+    text = (place.directory / "draft.toml").read_text(encoding="utf-8")
+    assert shown.out == text
+    assert json.loads(written.out) == {"mapping": text}
+    assert "Next" not in text
+    assert "then: orchestrator plan leads.csv --map draft.toml" in written.err
+    again = place.run("map", "leads.csv", "--out", "draft.toml")
+    assert (again.code, "there is such a file already" in again.err) == (2, True)
+    ended = place.run("import", "leads.csv", "--map", "draft.toml", "--out", "report")
+    assert ended.code == 3, ended.err
+    leads.assert_delivered(place.marketo, mark, rows)
+
+
+def test_text_that_was_encoded_twice_refuses_a_file_if_that_is_wished(place: Place, mark: str) -> None:
+    place.write("leads.csv", f"email,lastName\na@{mark},MÃ¼ller\n")
+
+    for command in ("import", "check"):
+        ended = place.run(command, "leads.csv", "--strict")
+        assert ended.code == 4, ended.err
+        assert "from line 2 on, 1 places look as if" in ended.err
+    assert place.marketo.people(mark) == []

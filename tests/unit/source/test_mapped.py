@@ -184,6 +184,12 @@ def mapped_first(cell: str) -> str:
     return cell.strip()[:2]
 
 
+@given(rows=st.lists(st.lists(st.text('a \0",;\t\r\n\u2028é', max_size=4), min_size=1, max_size=3), max_size=4))
+def test_records_are_written_as_everywhere(rows):
+    for delimiter in ",;\t":
+        assert mapped._written(rows, delimiter) == "".join(write_record(row, delimiter) for row in rows)
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     """Records are read a span at a time, however many there are."""
     monkeypatch.setattr(mapped, "READ_ROWS_MAX", 10)
