@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import string
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -70,7 +71,9 @@ class _Row:
 class Repeated:
     """The rows of planned sources whose key comes again in a later row."""
 
-    def __init__(self, plans: Sequence[Plan], key_columns: Sequence[str], found: RepeatedRows) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], key_columns: Sequence[str], found: RepeatedRows, check: Callable[[], None]
+    ) -> None:
         self._plans = plans
         self._found = found
         self._firsts: list[int] = []  # per plan, how many rows stand in those before it
@@ -82,6 +85,7 @@ class Repeated:
             if key_columns and set(key_columns) <= set(columns):
                 indexes = [columns.index(name) for name in key_columns]
                 for span in plan.spans:
+                    check()
                     self._add(plan.source, span, total, indexes, same)
             total += plan.source.rows
         self.count = found.settle()
@@ -104,7 +108,7 @@ class Repeated:
         return [(number - first, self._row(by)) for number, by in pairs]
 
     def _row(self, number: int) -> _Row:
-        at = int(np.searchsorted(self._firsts, number, side="right")) - 1
+        at = bisect_right(self._firsts, number) - 1
         return _Row(source=self._plans[at].source, row=number - self._firsts[at] + 1)
 
 
@@ -117,14 +121,14 @@ def look_for_repeated(plans: Sequence[Plan], key_columns: Sequence[str], workspa
         Stopped: nobody waits for it any longer.
 
     """
-    directory = workspace.kept
+    directory = workspace.directory
     total = sum(plan.source.rows for plan in plans)
     try:
         make_private(directory)
         check_room(directory, total * BYTES_PER_ROW_MAX, "the keys of all rows have to be written to a file")
         with tempfile.TemporaryDirectory(prefix="keys-", dir=directory) as temporary:
             rows = RepeatedRows(Path(temporary), rows=total)
-            yield Repeated(plans, key_columns, rows)
+            yield Repeated(plans, key_columns, rows, workspace.check)
     except OSError as error:
         raise SourceError(
             f"keys cannot be compared in {directory}: {error.strerror or error}. "

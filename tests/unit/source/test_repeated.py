@@ -24,7 +24,8 @@ from orchestrator.source.fingerprints import RepeatedRows
 from orchestrator.source.opened import Located, Reading
 from orchestrator.source.opening import read_span
 from orchestrator.source.places import restore
-from orchestrator.source.spool import Workspace
+from orchestrator.source.repeated import digest_of
+from orchestrator.source.spool import Stopped, Workspace
 
 CAPS = {"part_bytes_max": 1_000_000, "rows_max": 3}
 
@@ -121,6 +122,12 @@ def test_a_row_is_left_out_only_if_the_keys_are_certainly_the_same(tmp_path, key
     assert plan.source.superseded == len(rows) - kept
 
 
+def test_no_two_different_keys_are_taken_for_one():
+    digests = {digest_of((f"p{number}@x",), (0,), (str,)) for number in range(100_000)}
+    assert len(digests) == 100_000
+    assert {len(digest or b"") * 8 for digest in digests} == {128}  # with fewer bits, many keys would meet by chance
+
+
 keyed = st.lists(
     st.lists(
         st.tuples(
@@ -179,7 +186,17 @@ def test_repeated_keys_may_be_refused(tmp_path):
     )
     (plan,) = settled(tmp_path, "email\na@x\nb@x\n", mode=RepeatedKeys.FAIL)
     assert plan.source.content == plan.source.absolute
-    assert list((tmp_path / "job").iterdir()) == []
+    assert [path for path in (tmp_path / "job").rglob("*") if path.is_file()] == []
+
+
+def test_the_search_ends_when_nobody_waits_for_it(tmp_path):
+    path = tmp_path / "leads.csv"
+    path.write_text("email\na@x\n")
+    reading = Reading(workspace=Workspace(tmp_path / "job" / "spool"), format=Format.CSV, allow_empty=True, **CAPS)
+    plans, _ = plan_sources([Located.at(path)], None, reading)
+    reading.workspace.stop()
+    with pytest.raises(Stopped):
+        settle_repeated(plans, ("email",), RepeatedKeys.LAST, reading)
 
 
 # --- memory ------------------------------------------------------------------------------------------------
