@@ -31,10 +31,11 @@ from orchestrator.forecast import Forecast
 from orchestrator.home import read_home
 from orchestrator.intake import Intake
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Owner
+from orchestrator.journal.values import DayCalls, Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
 from orchestrator.marketo.reads import Schema, Usage
+from orchestrator.metering import Meter
 from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
 from orchestrator.preview import Checked, Preview
@@ -116,6 +117,7 @@ class Orchestrator:
             log=log,
         )
         self._keeper = Keeper(means)
+        self._meter = Meter(journal, self._calls, clock)
         self._submission = Submission(means, self._keeper, self._intake)
         self._resumption = Resumption(means, self._keeper, self._intake)
         self._control = Control(means, wanted=self._keeper.wanted)
@@ -164,9 +166,17 @@ class Orchestrator:
                 yield self
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self._keeper.stop()
+                    try:
+                        await self._keeper.stop()
+                    finally:
+                        await self._meter.stop()
 
     # --- where to ----------------------------------------------------------------------------------------
+
+    async def calls_today(self) -> DayCalls:
+        """Return the API calls known of today's quota: those counted here, and others' as Marketo told last."""
+        await self.connect()
+        return await self._meter.today()
 
     async def connect(self) -> Destination:
         """Authenticate, once; return where rows will be written to.
@@ -177,7 +187,9 @@ class Orchestrator:
             NotDelivered: the host cannot be reached.
 
         """
-        return await self._connection.destination()
+        destination = await self._connection.destination()
+        self._meter.start(destination.host)
+        return destination
 
     async def driver(self) -> Owner | None:
         """Return the live process that drives the subscription, None if none does."""
@@ -202,11 +214,15 @@ class Orchestrator:
             MarketoError: Marketo cannot be asked.
 
         """
+        await self.connect()
         return await preflight.describe(await self._connection.client(), target)
 
     async def usage(self) -> Usage:
         """Return the API calls that the whole subscription made today; raises `MarketoError`."""
-        return await (await self._connection.client()).usage()
+        await self.connect()
+        usage = await (await self._connection.client()).usage()
+        await self._meter.told(usage)
+        return usage
 
     # --- jobs --------------------------------------------------------------------------------------------
 
@@ -247,6 +263,8 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
+        if not offline:
+            await self.connect()
         return await self._preview.plan(request, offline=offline)
 
     async def check(self, request: ImportRequest, *, offline: bool = False) -> Checked:
@@ -254,6 +272,8 @@ class Orchestrator:
 
         Raises what `plan` raises.
         """
+        if not offline:
+            await self.connect()
         return await self._preview.check(request, offline=offline)
 
     async def draft_mapping(self, request: ImportRequest) -> str:

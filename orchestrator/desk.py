@@ -6,6 +6,7 @@ is acted upon, and the outcome is written before the fact is told to the heart.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ CAUSES: dict[type[MarketoError], Cause] = {
     Unavailable: Cause.TRANSIENT,
     NotDelivered: Cause.TRANSIENT,
 }
+
+
+CALLS_UNWRITTEN_MAX = 10  # a crash forgets no more
 
 
 def body_bytes(source: Source, span: Span) -> int:
@@ -128,10 +132,15 @@ class CallCounts:
     def __init__(self) -> None:
         self._job: ContextVar[JobId | None] = ContextVar("job", default=None)
         self._pending: Counter[tuple[JobId | None, str]] = Counter()
+        self.made = 0  # since the beginning, those that the day's quota counts
+        self.many = asyncio.Event()  # set when so many wait to be written that it should be done soon
 
     def count(self, kind: str) -> None:
         """Count a call; the client's ``on_call``."""
         self._pending[self._job.get(), kind] += 1
+        self.made += kind != "token"
+        if self._pending.total() >= CALLS_UNWRITTEN_MAX:
+            self.many.set()
 
     @contextmanager
     def on_behalf_of(self, job: JobId) -> Iterator[None]:
@@ -152,9 +161,15 @@ class CallCounts:
         for owner, kind in [key for key in self._pending if key[0] == job]:
             self._pending[None, kind] += self._pending.pop((owner, kind))
 
+    @property
+    def unwritten(self) -> bool:
+        """Tell whether something is to be written."""
+        return bool(self._pending)
+
     def take(self, host: str, day: str) -> list[Change]:
         """Return what is to be written, and begin anew."""
         pending, self._pending = self._pending, Counter()
+        self.many.clear()
         return [
             CallsCounted(job_id=job, host=host, day=day, kind=kind, count=count)
             for (job, kind), count in pending.items()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -17,17 +19,19 @@ from shutil import rmtree
 import anyio
 import structlog
 
+from orchestrator import events
 from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import SourceError
+from orchestrator.errors import MarketoError, SourceError
 from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
-from orchestrator.journal.changes import SourceHashed
+from orchestrator.journal.changes import SourceHashed, Told, UsageTold
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Lease
+from orchestrator.journal.values import DayCalls, Lease
 from orchestrator.marketo.client import Client
+from orchestrator.marketo.day import next_try_ms, quota_day
 from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
@@ -40,7 +44,8 @@ from orchestrator.source.opening import sha256_of
 from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
-CALLS_WRITTEN_EVERY_MS = 5_000  # counts of API calls that no other write carried
+
+USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often tells little
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
@@ -101,8 +106,11 @@ class Driver:
         self._hashed: dict[JobId, asyncio.Event] = {}  # set when the sources' hashes are known, or cannot be
         self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
         self._heeded: dict[JobId, Wish] = {}
+        self._short = False  # of calls for more submissions
+        self._client = client
+        self._known_calls = DayCalls(own=0, others=0)
+        self._made_before = 0
         self._looked_ms = 0
-        self._counted_ms = clock.now_ms()
 
     # --- from outside ------------------------------------------------------------------------------------
 
@@ -135,6 +143,7 @@ class Driver:
         """
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._ask_usage)
                 tasks.start_soon(self._housekeeping.run)
                 while not self._draining or self._submission is not None:
                     await self._turn(tasks)
@@ -157,6 +166,7 @@ class Driver:
         for job in [job for job in self._desk.jobs if job not in self._hashed]:
             self._hashed[job] = asyncio.Event()
             tasks.start_soon(self._hash, self._desk.jobs[job], self._hashed[job])
+        self._tell_calls()
         now_ms = self._clock.now_ms()
         wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
         for command in self._scheduler.decide(now_ms):
@@ -212,10 +222,8 @@ class Driver:
         if now_ms < self._looked_ms + LOOK_FOR_JOBS_MS or self._draining:
             return
         self._looked_ms = now_ms
+        await self._count_calls()
         await self._desk.confirm()  # a process that was stopped may have lost the subscription meanwhile
-        if now_ms >= self._counted_ms + CALLS_WRITTEN_EVERY_MS:
-            self._counted_ms = now_ms
-            await self._desk.write()
         for job in await self._journal.jobs(host=self._lease.host, states=ALIVE):
             elsewhere = not_at(self._home, job)
             if elsewhere is not None:
@@ -236,6 +244,36 @@ class Driver:
                 await self._take_in(job, sends=False)
             if sends and job.wish is not self._heeded.get(job.id):
                 await self._heed(job)
+
+    def _tell_calls(self) -> None:
+        """Let the heart know of the calls that stood in the journal a moment ago, and of those made since."""
+        known, since = self._known_calls, self._desk.calls.made - self._made_before
+        self._scheduler.apply(m.CallsCounted(own=known.own + since, others=known.others), self._clock.now_ms())
+
+    async def _count_calls(self) -> None:
+        """Look how many calls were made today by all, and tell everybody when there are too few to go on sending."""
+        if self._desk.calls.unwritten:
+            await self._desk.write()
+        made = self._desk.calls.made
+        self._known_calls = await self._journal.calls_of(self._lease.host, quota_day(self._clock.wall_ms()))
+        self._made_before = made
+        self._tell_calls()
+        before, self._short = self._short, self._scheduler.short_of_calls
+        if self._short and not before:
+            now_ms, until_ms = self._clock.now_ms(), next_try_ms(self._clock.wall_ms())
+            told = [events.QuotaReached(job_id=job, ts_ms=now_ms, until_ms=until_ms) for job in sorted(self._sending)]
+            await self._desk.write(*(Told(event=event) for event in told))
+            self._log.warning("quota.reached", calls=asdict(self._known_calls), until_ms=until_ms)
+
+    async def _ask_usage(self) -> None:
+        """Ask Marketo now and then how many calls everybody made; what it does not tell is asked for again later."""
+        while True:
+            with suppress(MarketoError):
+                usage = await self._client.usage()
+                day = quota_day(self._clock.wall_ms())
+                if usage.date in ("", day):
+                    await self._desk.write(UsageTold(host=self._lease.host, day=day, total=usage.total))
+            await anyio.sleep(USAGE_ASKED_EVERY_S)
 
     async def _heed(self, job: Job) -> None:
         """Stop a job as somebody wishes, or go on with one of which the wish was taken back."""
@@ -275,6 +313,7 @@ class Driver:
             sends=sends,
             failed_max=None if failed_max is None else Share.parse(failed_max),
             stops_behind_canary=job.options.canary_asks,
+            waits_for_quota=job.options.waits_for_quota,
             on_unknown=job.options.on_unknown,
         )
         self._scheduler.apply(arrived, self._clock.now_ms())

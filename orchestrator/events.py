@@ -173,6 +173,14 @@ class JobStopAsked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaReached(Event):
+    """The day's API calls are used up, but for those that others, and what is under way, need."""
+
+    name = "quota.reached"
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished(Event):
     """The job came to its end, or to a stop from which it can be resumed."""
 

@@ -280,6 +280,7 @@ class JobOptions:
     canary_rows: int = 0  # that many are sent first, and decide whether the others are
     canary_asks: bool = False  # the job pauses behind them, whatever became of them
     if_known: IfKnown = IfKnown.AGAIN
+    waits_for_quota: bool = True  # else it stops when the day's API calls are used up
     detached: bool = False  # it is sent although no process waits for it
 
 

@@ -54,6 +54,7 @@ class ImportRequest:
     canary_asks: bool = False  # the job pauses behind them, for a person to look, and is resumed by name
     key: str | None = None  # two imports with the same key into one subscription are one job
     if_known: IfKnown | None = None  # this content was given before; None: `RESUME`, and with a key `AGAIN`
+    waits_for_quota: bool = True  # False: stop, with exit code 8, when the day's API calls are used up
     detach: bool = False  # drive nothing here; whoever drives the subscription sends it, though nobody waits for it
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
@@ -90,6 +91,7 @@ class ImportRequest:
             failed_max=None if self.failed_max is None else str(self.failed_max),
             canary_rows=self.canary_rows,
             canary_asks=self.canary_asks,
+            waits_for_quota=self.waits_for_quota,
             detached=self.detach,
             if_known=self.if_known or (IfKnown.RESUME if self.key is None else IfKnown.AGAIN),
         )

@@ -59,9 +59,7 @@ class Limits(Table):
     window_seconds: Real = Field(20.0, ge=0.01, le=3600, description="length of that window")
     concurrent_calls: Whole = Field(5, ge=1, le=10, description="API calls under way at a time; Marketo allows 10")
     calls_per_day: Whole = Field(50_000, ge=1, le=1_000_000_000, description="the subscription's daily quota")
-    calls_reserved: Whole = Field(
-        5_000, ge=0, le=1_000_000_000, description="part of that quota left to others; no effect yet"
-    )
+    calls_reserved: Whole = Field(5_000, ge=0, le=1_000_000_000, description="part of that quota left to others")
 
 
 class Schedule(Table):

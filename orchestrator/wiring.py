@@ -51,6 +51,8 @@ def schedule_limits(settings: Settings, limits: tables.Limits) -> Limits:
         poll_max_ms=_ms(settings.polling.interval_seconds_max),
         backoff_min_ms=_ms(settings.backoff.seconds_min),
         backoff_max_ms=_ms(settings.backoff.seconds_max),
+        calls_per_day=limits.calls_per_day,
+        calls_reserved=limits.calls_reserved,
         window_ms=_ms(limits.window_seconds),
         give_up_ms=_ms(settings.backoff.give_up_seconds),
         probe_calls_max=settings.unknown.probe_calls_max,

@@ -98,17 +98,33 @@ def show_usage(common: Common) -> ExitCode:
 
     async def body(console: Console) -> ExitCode:
         settings = read_settings(common)
-        per_day = settings.subscription(common.subscription).limits.calls_per_day
+        limits = settings.subscription(common.subscription).limits
+        per_day = limits.calls_per_day
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
             found = await orchestrator.usage()
+            known = await orchestrator.calls_today()
+        left = max(0, per_day - max(limits.calls_reserved, known.others) - known.own)
         users = sorted(found.users, key=lambda user: (-user[1], user[0]))
         if console.json:
             by_user = [{"user": name, "calls": calls} for name, calls in users]
-            console.document({"date": found.date, "total": found.total, "calls_per_day": per_day, "users": by_user})
+            console.document(
+                {
+                    "date": found.date,
+                    "total": found.total,
+                    "calls_per_day": per_day,
+                    "own": known.own,
+                    "others": known.others,
+                    "left": left,
+                    "users": by_user,
+                }
+            )
             return ExitCode.OK
         console.data(
             f"{plural(found.total, 'API call')} today ({found.date or 'no date told'}), "
             f"{percent(found.total, per_day)} of {number(per_day)}"
+        )
+        console.data(
+            f"  {number(known.own)} by this program, {number(known.others)} by others; {number(left)} left for imports"
         )
         lines = [("USER", "CALLS"), *((printable(name), number(calls)) for name, calls in users)]
         for line in table(lines, right=(1,)) if users else []:

@@ -170,6 +170,10 @@ class ImportFlags:
         tuple[str, ...], typer.Option("--label", help="A label for the summary; repeatable.", metavar="K=V")
     ] = ()
     out: Annotated[Path | None, typer.Option(help="Directory of the report; default: ./JOB.", metavar="DIR")] = None
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Stop, exit 8, when the day's API calls are used up, and wait for no new day."),
+    ] = False
     detach: Annotated[
         bool, typer.Option("--detach", help="Check, write the job down, and return; says which process will send it.")
     ] = False
@@ -200,6 +204,7 @@ class ImportFlags:
             failed_max=share_of("--max-failed", self.max_failed),
             canary_rows=self.canary or 0,
             key=self.key,
+            waits_for_quota=not self.no_wait,
             detach=self.detach,
             if_known=self._if_known(),
             out_dir=self.out,

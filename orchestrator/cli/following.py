@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import View
+from orchestrator.cli.words import moment
 from orchestrator.clock import Clock
-from orchestrator.events import Event, JobStopAsked
+from orchestrator.events import Event, JobStopAsked, QuotaReached
 from orchestrator.report.summary import Summary, iso
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> li
     def tell(event: Event) -> None:
         if console.json:
             console.line(event_line(event))
+        elif isinstance(event, QuotaReached):
+            console.insist(
+                f"Job {event.job_id}: the API calls of today are used up, but for those left to others. Nothing more is "
+                f"sent before {moment(event.until_ms)}.",
+                "warn",
+            )
         elif isinstance(event, JobStopAsked):
             why = f" ({event.reason})" if event.reason else ""
             console.insist(f"Job {event.job_id}: somebody asks to {event.wish} it{why}; nothing more is sent.", "warn")

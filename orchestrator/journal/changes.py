@@ -163,6 +163,15 @@ class CallsCounted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTold:
+    """Marketo told how many calls the whole subscription made on a day; what is not ours is others'."""
+
+    host: str
+    day: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitCounted:
     """A job waited once more, for so long."""
 
@@ -189,6 +198,7 @@ Change = (
     | UnsentCancelled
     | FindingAdded
     | CallsCounted
+    | UsageTold
     | WaitCounted
     | Told
 )

@@ -26,7 +26,7 @@ from orchestrator.journal import fencing, pruning, reading, writing
 from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
-from orchestrator.journal.values import Counters, Lease, Owner, Progress
+from orchestrator.journal.values import Counters, DayCalls, Lease, Owner, Progress
 from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
@@ -103,6 +103,10 @@ class Journal:
     async def counters(self, job_id: JobId) -> Counters:
         """Return the API calls and the waits of a job."""
         return await self._read(reading.job_counters, job_id)
+
+    async def calls_of(self, host: str, day: str) -> DayCalls:
+        """Return the API calls of a subscription on a day of its quota."""
+        return await self._read(reading.day_calls, host, day)
 
     async def progress(self, job_id: JobId) -> Progress:
         """Return how far a job is, summed in the database."""

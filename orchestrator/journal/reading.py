@@ -11,9 +11,10 @@ from orchestrator.errors import JournalError
 from orchestrator.events import Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
-from orchestrator.journal.values import Counters, Progress, Tally, Wait
+from orchestrator.journal.values import Counters, DayCalls, Progress, Tally, Wait
 from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
 
+OTHERS: Final = "others"  # in place of a kind of calls: those that others made
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
 _KEPT: Final = jobs.c.pruned_ms.is_(None)  # the others are being removed
 
@@ -84,6 +85,14 @@ def job_counters(connection: Connection, job_id: JobId) -> Counters:
             cause: Wait(count=count, ms=ms) for cause, count, ms in connection.execute(waited.order_by(waits.c.cause))
         },
     )
+
+
+def day_calls(connection: Connection, host: str, day: str) -> DayCalls:
+    """Return the calls of a subscription on a day of its quota."""
+    query = select(calls.c.kind, func.sum(calls.c.count)).where(calls.c.host == host, calls.c.day == day)
+    found = {kind: int(count) for kind, count in connection.execute(query.group_by(calls.c.kind))}
+    others = found.pop(OTHERS, 0)
+    return DayCalls(own=sum(found.values()) - found.get("token", 0), others=others)
 
 
 def job_progress(connection: Connection, job_id: JobId) -> Progress:

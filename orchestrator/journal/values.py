@@ -34,6 +34,14 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DayCalls:
+    """The API calls of one subscription on one day of its quota, as far as they are known."""
+
+    own: int  # of every process that shares this journal; tokens are free
+    others: int  # of everybody else, as Marketo told last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """What a job cost: API calls by kind and waits by cause, both in alphabetical order."""
 

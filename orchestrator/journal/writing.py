@@ -36,6 +36,7 @@ from orchestrator.journal.changes import (
     SourceMoved,
     Told,
     UnsentCancelled,
+    UsageTold,
     WaitCounted,
 )
 from orchestrator.journal.fencing import alone, check_epoch
@@ -103,7 +104,7 @@ def plan_once(connection: Connection, planned: JobPlanned, found: Sequence[Findi
 
 
 # What the process that waits for a job may write about it while another one drives the subscription.
-_UNFENCED = (JobPlanned, JobWithdrawn, SourceMoved, JobChanged, FindingAdded, Told)
+_UNFENCED = (JobPlanned, JobWithdrawn, SourceMoved, JobChanged, FindingAdded, CallsCounted, UsageTold, Told)
 
 
 def write_unfenced(
@@ -119,6 +120,8 @@ def write_unfenced(
     for change in changes:
         if not isinstance(change, _UNFENCED):
             raise JournalError(f"{type(change).__name__} needs a lease; nothing was written")
+        if isinstance(change, CallsCounted | UsageTold):
+            continue
         job_id = change.event.job_id if isinstance(change, Told) else change.job_id
         if only_from is not None and _own_job(writing, job_id).state not in only_from:
             return False
@@ -146,7 +149,7 @@ def _names(changes: Sequence[Change]) -> Iterator[str]:
         match change:
             case Told():
                 yield f"job {change.event.job_id}"
-            case CallsCounted():
+            case CallsCounted() | UsageTold():
                 yield f"calls {change.host}"
             case ChunkChanged() | ChunkParted():
                 pass  # of the lease's subscription: nobody else changes them
@@ -176,6 +179,8 @@ def _apply(writing: _Writing, change: Change) -> None:
             _find(writing, change)
         case CallsCounted():
             _count_calls(writing, change)
+        case UsageTold():
+            _take_usage(writing, change)
         case WaitCounted():
             _count_wait(writing, change)
         case Told():
@@ -334,11 +339,18 @@ def _tell(connection: Connection, event: told.Event) -> None:
 
 
 def _count_calls(writing: _Writing, change: CallsCounted) -> None:
-    if change.host != writing.host:
+    if writing.host not in (None, change.host):
         raise JournalError(f"calls of {change.host} are not counted by the owner of {writing.host}")
     job_id = "" if change.job_id is None else _own_job(writing, change.job_id).id
     row = {"host": change.host, "day": change.day, "job_id": job_id, "kind": change.kind}
     _add(writing.connection, calls, row, {"count": change.count})
+
+
+def _take_usage(writing: _Writing, change: UsageTold) -> None:
+    """Raise the count of others' calls to what Marketo's total says; it comes late, so it never lowers it."""
+    known = reading.day_calls(writing.connection, change.host, change.day)
+    row = {"host": change.host, "day": change.day, "job_id": "", "kind": reading.OTHERS}
+    _add(writing.connection, calls, row, {"count": max(0, change.total - known.own - known.others)})
 
 
 def _count_wait(writing: _Writing, change: WaitCounted) -> None:

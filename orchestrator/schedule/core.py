@@ -29,8 +29,9 @@ from random import Random
 
 from orchestrator.model import Phase
 from orchestrator.schedule import messages as m
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.knowledge import Knowledge
-from orchestrator.schedule.messages import Stop
+from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob
 
@@ -40,17 +41,21 @@ class Scheduler:
 
     def __init__(self, limits: Limits, *, body_bytes_max: int, rng: Random) -> None:
         self.known = Knowledge(limits, body_bytes_max=body_bytes_max, rng=rng)
+        self.budget = Budget(limits)
         self.limits = limits
         self._draining = False
 
-    def apply(self, fact: m.Fact, now_ms: int) -> None:
+    def apply(self, fact: m.Fact | m.CallsCounted, now_ms: int) -> None:
         """Take a fact in.
 
         Raises:
             ImpossibleFact: the fact does not fit what is known.
 
         """
-        self.known.apply(fact, now_ms)
+        if isinstance(fact, m.CallsCounted):
+            self.budget.count(fact)
+        else:
+            self.known.apply(fact, now_ms)
 
     def drain(self) -> None:
         """Begin nothing more."""
@@ -63,17 +68,36 @@ class Scheduler:
         commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.conflicts.take_released()]
         if not self._draining:
             if not self.known.denied:
-                commands += self._polls(now_ms)
-                commands += self._collections(now_ms)
-                commands += self._seeks(now_ms)
-                commands += self._submission(now_ms)
+                if not self.budget.spent:
+                    commands += self._polls(now_ms)
+                    commands += self._collections(now_ms)
+                    commands += self._seeks(now_ms)
+                if not self.short_of_calls:
+                    commands += self._submission(now_ms)
                 commands += self._claims()
                 commands += self._repairs()
+                self._stop_the_impatient()
             commands += self._endings()
         wake_ms = self._wake_ms(now_ms)
         if wake_ms is not None:
             commands.append(m.WaitUntil(at_ms=wake_ms))
         return commands
+
+    @property
+    def short_of_calls(self) -> bool:
+        """Tell whether nothing is sent because the day's calls are needed for what is under way, or are spent."""
+        return self.budget.short(len(self.known.in_flight))
+
+    @property
+    def _refused_for_quota(self) -> bool:
+        return self.known.lane.gate.cause is Cause.QUOTA_EXHAUSTED
+
+    def _stop_the_impatient(self) -> None:
+        """Stop the jobs that are not to wait for the next day of the quota, if the calls of this one are used up."""
+        if self.short_of_calls or self._refused_for_quota:
+            for job in self.known.jobs.values():
+                if job.sends and job.ready and not job.waits_for_quota:
+                    job.stop(Stop.QUOTA_EXHAUSTED)
 
     def _heads(self) -> list[TrackedChunk]:
         """Return the batches that can have moved: the oldest, as many as there are importers."""
@@ -268,6 +292,8 @@ class Scheduler:
         if job.at_work or any(c.phase is Phase.SUBMITTING for c in job.moving):
             return False
         if Stop.DENIED in job.stops or Stop.GAVE_UP in job.stops:
+            return True
+        if Stop.QUOTA_EXHAUSTED in job.stops and (self.budget.spent or self._refused_for_quota):
             return True
         if any(c.phase is not Phase.UNKNOWN or c.resendable or is_sought(c) for c in job.moving):
             return False

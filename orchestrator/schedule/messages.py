@@ -32,6 +32,7 @@ class Stop(StrEnum):
     CANARY = "canary"  # the first rows are through, and a person wants to look at them
     PAUSED = "paused"  # somebody asked for it
     CANCELLED = "cancelled"  # somebody asked for it, for good
+    QUOTA_EXHAUSTED = "quota_exhausted"  # the day's calls are used up, and the user does not want to wait
 
 
 # --- what the heart is told ----------------------------------------------------------------------------
@@ -90,6 +91,7 @@ class JobArrived:
     sends: bool = True
     failed_max: Share | None = None  # of the rows whose outcome is known; more stop the job
     stops_behind_canary: bool = False
+    waits_for_quota: bool = True
     on_unknown: OnUnknown = OnUnknown.PROBE
 
 
@@ -98,6 +100,14 @@ class JobUnwanted:
     """Nobody waits for the job any more: what is under way is seen to its end, nothing more is sent."""
 
     job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsCounted:
+    """So many API calls were made on this day of the quota."""
+
+    own: int
+    others: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ class Limits:
     poll_max_ms: int = 30_000
     backoff_min_ms: int = 5_000
     backoff_max_ms: int = 300_000
+    calls_per_day: int = 50_000
+    calls_reserved: int = 5_000  # of them, left to others
     window_ms: int = 20_000  # Marketo counts calls in windows of this length
     give_up_ms: int = 86_400_000
     settle_ms: int = 30_000
@@ -177,6 +179,7 @@ class TrackedJob:
     stopped_sources: list[int] = field(default_factory=list)
     canaries: list[TrackedChunk] = field(default_factory=list)  # not through yet; until then no other is sent
     stops_behind_canary: bool = False
+    waits_for_quota: bool = True
     completed: int = 0
     failed_in_a_row: int = 0
     at_work: int = 0  # how many of its chunks are at work
@@ -236,6 +239,7 @@ def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
         tally=Tally(fact.failed_max),
         on_unknown=fact.on_unknown,
         stops_behind_canary=fact.stops_behind_canary,
+        waits_for_quota=fact.waits_for_quota,
     )
 
 

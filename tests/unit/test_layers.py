@@ -20,7 +20,7 @@ FLOORS = (
     {"model", "errors", "events", "records", "clock", "home", "log", "offload", "origins", "tables"},
     {"config", "requests", "mapping"},
     {"source", "marketo", "schedule", "journal", "report"},  # the rooms: they do not know each other
-    {"claims", "draft", "fetching", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
+    {"claims", "draft", "metering", "fetching", "outcome", "preflight", "scratch", "wiring", "desk", "emulator"},
     {"uploads", "batches", "housekeeping", "probes", "following", "connection", "finishing", "ledger", "moving"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},

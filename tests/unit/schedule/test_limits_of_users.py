@@ -176,3 +176,44 @@ def test_a_stop_of_a_job_that_is_not_known_here_changes_nothing():
     story = Story()
     story.tell(m.StopAsked(job=JobId("gone"), reason=Stop.CANCELLED))
     assert story.decide() == []
+
+
+# --- the calls of a day -------------------------------------------------------------------------------------
+
+
+def counted(story: Story, own: int, others: int = 0) -> None:
+    story.heart.apply(m.CallsCounted(own=own, others=others), story.now_ms)
+
+
+def test_the_last_calls_of_a_day_are_kept_for_what_is_under_way():
+    story = Story(queue_depth=4, calls_per_day=100, calls_reserved=20)
+    story.job(chunk(1), chunk(2), chunk(3))
+    story.send(1)
+    counted(story, 70)  # 10 are left, just enough for one more batch
+    assert "submit 2" in story.decide()
+    story.accepted(2)
+    counted(story, 71)
+    assert through(story, {1: 0, 2: 0}, at_ms=5_000) == ["submit 3"]  # nothing is under way any more
+
+
+def test_a_day_without_calls_is_waited_for_and_others_may_use_what_is_reserved():
+    story = Story(queue_depth=4, calls_per_day=100, calls_reserved=20)
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    counted(story, 50, others=50)
+    assert story.decide(at_ms=5_000) == []
+    counted(story, 0)
+    assert {"poll 1", "submit 2"} <= set(story.decide())
+
+
+@pytest.mark.parametrize("own", [75, 80])
+def test_a_job_that_is_not_to_wait_stops_when_the_day_is_used_up(own):
+    story = Story(queue_depth=1, calls_per_day=100, calls_reserved=20)
+    story.job(chunk(1), chunk(2), waits_for_quota=False)
+    story.send(1)
+    counted(story, own)
+    if own == 80:  # not a call is left to learn what became of the batch
+        assert "finish a quota_exhausted" in story.decide()
+    else:
+        story.decide()
+        assert through(story, {1: 0}, at_ms=5_000)[-1] == "finish a quota_exhausted"

@@ -1,0 +1,74 @@
+"""API calls are counted by every command, for all processes together; imports leave others their share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from orchestrator import Leads, Orchestrator, Settings
+from orchestrator.events import QuotaReached
+from orchestrator.model import ExitCode, JobState
+from tests.contract.test_library import emulated, request, seen
+
+
+def limited(settings: Settings, **values: int) -> Settings:
+    limits = settings.limits.model_copy(update=values)
+    subscription = settings.subscriptions["default"].model_copy(update={"limits": limits})
+    return settings.model_copy(update={"limits": limits, "subscriptions": {"default": subscription}})
+
+
+def test_calls_of_every_process_add_up_and_marketo_tells_of_others(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            async with Orchestrator.open(settings) as one:
+                for _ in range(2):
+                    await one.describe(Leads())
+            async with Orchestrator.open(settings) as other:
+                await other.describe(Leads())
+                assert (await other.calls_today()).own == 3
+                told = await other.usage()
+                known = await other.calls_today()
+                assert known.own == 4
+                assert known.own + known.others >= told.total
+            async with Orchestrator.open(settings) as later:
+                assert await later.calls_today() == known
+
+    asyncio.run(play())
+
+
+def test_an_import_leaves_others_their_calls_and_goes_on_the_next_day(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            small = limited(settings, calls_per_day=40, calls_reserved=20)
+            async with Orchestrator.open(small) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path, rows=900))
+
+                async def told() -> bool:
+                    events = await orchestrator._journal.events(job.id)
+                    return any(isinstance(event, QuotaReached) for event in events)
+
+                await seen(told)
+                orchestrator.drain("sigint")
+                await job.wait()
+                unsent = (await job.summary()).rows.unsent
+                assert 0 < unsent < 900
+                assert (await orchestrator.calls_today()).own <= 20 + 10
+            async with Orchestrator.open(settings) as orchestrator:  # as the next day has it: calls enough
+                (job,) = (await orchestrator.resume()).jobs
+                assert (await job.wait()).rows.accepted == 900
+
+    asyncio.run(play())
+
+
+def test_an_import_that_is_not_to_wait_ends_with_8(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            small = limited(settings, calls_per_day=60, calls_reserved=20)
+            async with Orchestrator.open(small) as orchestrator:
+                job = await orchestrator.submit(replace(request(tmp_path, rows=900), waits_for_quota=False))
+                summary = await job.wait()
+                assert (summary.state, summary.exit_code) == (JobState.INCOMPLETE, ExitCode.THRESHOLD)
+                assert summary.exit_reasons[0] == "quota_exhausted"
+                assert summary.rows.unsent > 0
+
+    asyncio.run(play())
