@@ -10,12 +10,13 @@ import codecs
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.model import Source
 
@@ -82,7 +83,32 @@ def group_of(character: str) -> str:
     return "CJK" if script == "CJK" else script.capitalize()
 
 
-def _read(source: Source, counts: np.ndarray[tuple[int], np.dtype[np.int64]], check: Callable[[], None]) -> list[str]:
+def _places(text: str, codes: NDArray[np.uint32]) -> Iterator[int]:
+    """Yield where a text looks as if it was encoded twice; ``codes`` are its characters.
+
+    The expression alone is slow where much is beyond ASCII, so it looks only where two characters may begin it.
+    """
+    classes = _CLASSES[np.minimum(codes, len(_CLASSES) - 1)]
+    behind = 0
+    for at in np.flatnonzero((classes[:-1] & _LEADS) & (classes[1:] >> 1)).tolist():
+        found = _TWICE.match(text, at) if at >= behind else None
+        if found is not None:
+            behind = found.end()
+            yield at
+
+
+def _classes() -> NDArray[np.uint8]:
+    """Return of every character up to the last one of interest whether it leads and follows in such a text."""
+    leads, follows = set("ÂÃâÎÏÐÑãäåæçèé"), re.compile(f"[{_FOLLOWING}]")
+    codes = range(max(ord(one) for one in bytes(range(0x80, 0xC0)).decode("cp1252", "ignore")) + 2)
+    return np.array([(chr(code) in leads) | bool(follows.match(chr(code))) << 1 for code in codes], dtype=np.uint8)
+
+
+_LEADS: Final = 1
+_CLASSES: Final = _classes()
+
+
+def _read(source: Source, counts: NDArray[np.int64], check: Callable[[], None]) -> list[str]:
     """Add the characters of one source to the counts; return what is odd about them."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     lost_before = int(counts[_LOST])
@@ -95,9 +121,9 @@ def _read(source: Source, counts: np.ndarray[tuple[int], np.dtype[np.int64]], ch
                 codes = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32)
                 some = np.bincount(codes[codes >= 0x80].astype(np.int64))
                 counts[: len(some)] += some
-                for found in _TWICE.finditer(text):
+                for start in _places(text, codes):
                     twice += 1
-                    first_line = first_line or line_ends + text.count("\n", 0, found.start()) + 1
+                    first_line = first_line or line_ends + text.count("\n", 0, start) + 1
             if not twice:
                 line_ends += block.count(b"\n")
     warnings = []
