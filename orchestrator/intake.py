@@ -61,6 +61,7 @@ class Prepared:
     known: preflight.Known
     canaries: tuple[int, ...] = ()  # which of the spans are sent before all others
     notes: tuple[Finding, ...] = ()  # what was done to the sources
+    planning_ms: int  # from opening the first source to knowing all spans
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -112,6 +113,7 @@ class Intake:
         if not offline and (options.check or isinstance(target, CustomObjects)):
             client = await self._connection.client()
             known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
+        started_ms = self._clock.now_ms()
         try:
             plans, notes = await self._read(located, known, options, workspace)
         except BaseException:  # cancelled: the thread goes on until it is told
@@ -119,14 +121,15 @@ class Intake:
             workspace.clear()
             raise
         if not options.canary_rows:
-            return Prepared(plans=plans, known=known, notes=notes)
+            return Prepared(plans=plans, known=known, notes=notes, planning_ms=self._clock.now_ms() - started_ms)
         spans, canaries = await self._offload.run(
             with_canary, plans, rows=options.canary_rows, key_columns=known.key_columns
         )
         cut = tuple(
             replace(plan, spans=tuple(span for span in spans if span.source == plan.source.index)) for plan in plans
         )
-        return Prepared(plans=cut, known=known, canaries=canaries, notes=notes)
+        planning_ms = self._clock.now_ms() - started_ms
+        return Prepared(plans=cut, known=known, canaries=canaries, notes=notes, planning_ms=planning_ms)
 
     async def _read(
         self, located: Sequence[Located], known: preflight.Known, options: JobOptions, workspace: Workspace

@@ -74,7 +74,6 @@ class Preview:
             prepared = await self._intake.prepare(
                 located, request.target, request.options(), workspace=workspace, offline=offline
             )
-            planning_ms = self._clock.now_ms() - started_ms
             if request.on_repeated_key is not RepeatedKeys.IGNORE:
                 conflicts = await count_conflicts(
                     prepared.plans,
@@ -91,7 +90,7 @@ class Preview:
             speed=learned_speed(rows, limits.importers),
             depth=limits.usual_depth,
             calls_per_day=self._connection.limits().calls_per_day,
-            planning_ms=planning_ms,
+            planning_ms=prepared.planning_ms,
             inventory=inventory,
             notes=(*prepared.known.skipped, *(note.message for note in prepared.notes)),
         )

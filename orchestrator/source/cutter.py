@@ -214,7 +214,6 @@ class Cutter:
             self._checksum = zlib.crc32(
                 self._read(offset, min(offset + self._block_bytes, self._offset)), self._checksum
             )
-        self._end_block, self._checksum_at_block = end, 0
         return True
 
     def _may_close(self, next_end: Mark) -> bool:
