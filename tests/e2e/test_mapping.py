@@ -181,6 +181,12 @@ def test_only_the_last_row_of_a_key_is_sent(place: Place, mark: str) -> None:
     for batch in summary["batches"]:
         assert (summary["sources"][batch["source"]]["path"], batch["first_row"]) in starts
 
+    assert not (place.state / "jobs" / summary["job_id"] / "spool").exists()
+    assert place.run("report", summary["job_id"], "--out", "again").code == 0
+    for name in ("failures.csv", "warnings.csv", "superseded.csv"):
+        assert (place.directory / "again" / name).read_bytes() == (place.directory / "report" / name).read_bytes()
+    assert leads.read_summary(place.directory / "again")["batches"] == summary["batches"]
+
 
 @pytest.mark.parametrize("moment", ["planning", "sending"])
 def test_a_mapped_job_that_is_killed_goes_on_without_its_mapping_file(place: Place, mark: str, moment: str) -> None:
