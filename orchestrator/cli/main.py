@@ -281,6 +281,19 @@ def doctor(common: Common) -> int:
     return show_doctor(common)
 
 
+journal_app = typer.Typer(help="Look after the journal.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(journal_app, name="journal")
+
+
+@journal_app.command("check", epilog=examples("orchestrator journal check", "orchestrator journal check --json"))
+@takes(Common)
+def journal_check(common: Common) -> int:
+    """Read the whole journal and what lies beside it, and say what cannot be as it is. It changes nothing."""
+    from orchestrator.cli.auditing import check_journal
+
+    return check_journal(common)
+
+
 @app.command(
     epilog=examples(
         "orchestrator init",

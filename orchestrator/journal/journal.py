@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
-from orchestrator.journal import fencing, pruning, reading, writing
+from orchestrator.journal import audit, fencing, pruning, reading, writing
 from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
@@ -123,6 +123,12 @@ class Journal:
     async def check(self) -> None:
         """Read the whole file if it is one; raises `JournalCorrupt` if it is damaged."""
         await self._run(self._store.check)
+
+    async def flaws(self, job_id: JobId | None = None) -> list[audit.Flaw]:
+        """Return what cannot be as it is: of the database itself, or of what it says of one job."""
+        if job_id is None:
+            return await self._read(audit.damaged)
+        return await self._read(audit.job_flaws, job_id)
 
     async def owner(self, host: str) -> Owner | None:
         """Return the live process that drives a subscription, None if there is none."""

@@ -26,7 +26,7 @@ FLOORS = (
     {"keeping", "intake"},
     {"resuming", "submitting", "control", "preview"},
     {"app"},
-    {"doctor", "onboarding"},
+    {"doctor", "onboarding", "auditing"},
     {"service", "cli"},
     {"__init__", "__main__"},
 )

@@ -1,0 +1,48 @@
+"""Reads a whole journal and what lies beside it, and says what cannot be as it is; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.home import not_at
+from orchestrator.journal.audit import Flaw
+from orchestrator.journal.journal import Journal
+from orchestrator.model import Chunk, Home, Job, Phase
+from orchestrator.outcome import job_directory, part_path
+
+FILES_SHOWN_MAX = 100  # of each kind of finding about files
+
+
+async def audit(journal: Journal, state_dir: Path, home: Home) -> tuple[int, list[Flaw]]:
+    """Return how many jobs were read, and every flaw found; raises `JournalError` if it cannot be read."""
+    flaws = await journal.flaws()
+    jobs = await journal.jobs()
+    for job in jobs:
+        flaws += await journal.flaws(job.id)
+        if not_at(home, job) is None:
+            flaws += _missing(job_directory(state_dir, job), job, await journal.chunks(job.id))
+    flaws += _beside(state_dir, {job.id for job in jobs})
+    return len(jobs), flaws
+
+
+def _missing(directory: Path, job: Job, chunks: tuple[Chunk, ...]) -> Iterator[Flaw]:
+    """Yield the parts that are gone; what failed or was warned of is kept until its job is forgotten."""
+    for chunk in chunks:
+        path = part_path(directory, chunk.id)
+        if chunk.phase in (Phase.DONE, Phase.REFUSED) and chunk.failed + chunk.warned and not path.exists():
+            yield Flaw(kind="part_gone", where=f"job {job.id}", message=f"{path} is gone; restore it from a backup")
+
+
+def _beside(state_dir: Path, known: set[str]) -> list[Flaw]:
+    """Return files that others may read, and directories of jobs that this journal does not know."""
+    flaws: list[Flaw] = []
+    open_to_others = (path for path in sorted(state_dir.rglob("*")) if path.lstat().st_mode & 0o077)
+    for path in open_to_others:
+        if len(flaws) < FILES_SHOWN_MAX and not path.is_symlink():
+            flaws.append(Flaw(kind="open_to_others", where=str(path), message=f"run chmod go-rwx {path}"))
+    for directory in sorted((state_dir / "jobs").glob("*")):
+        if directory.name not in known:
+            message = "no job of this journal; of another journal's, or left behind: remove it if it is nobody's"
+            flaws.append(Flaw(kind="unknown_directory", where=str(directory), message=message))
+    return flaws

@@ -1,0 +1,87 @@
+"""Whether what the journal says can be true: the laws that hold for every job at every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from orchestrator.journal import reading
+from orchestrator.model import Chunk, Job, JobId, JobState, Phase, Source
+
+_COUNTED = (Phase.DONE, Phase.REFUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """Something in the journal, or beside it, that cannot be as it is."""
+
+    kind: str
+    where: str  # the job, the table or the file
+    message: str
+
+
+def damaged(connection: Connection) -> list[Flaw]:
+    """Return what the database itself finds; a server checks all this whenever it reads and writes."""
+    if connection.dialect.name != "sqlite":
+        return []
+    words = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    flaws = [Flaw(kind="damaged", where="the file", message=str(word)) for word in words if word != "ok"]
+    for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        message = f"row {row[1]} refers to a row of {row[2]} that is not there"
+        flaws.append(Flaw(kind="refers_to_nothing", where=str(row[0]), message=message))
+    return flaws
+
+
+def job_flaws(connection: Connection, job_id: JobId) -> list[Flaw]:
+    """Return what contradicts itself in a job: its spans, its parts, its counts, its state."""
+    job: Any = reading.job(connection, job_id)
+    sources = reading.job_sources(connection, job.id)
+    chunks = reading.job_chunks(connection, job.id)
+    found = [*_source_flaws(sources, chunks), *_part_flaws(chunks), *_count_flaws(chunks), *_state_flaws(job, chunks)]
+    return [Flaw(kind=kind, where=f"job {job.id}", message=message) for kind, message in found]
+
+
+def _source_flaws(sources: tuple[Source, ...], chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:
+    """Yield where the chunks that were not split do not hold every row of a source once, in order."""
+    for source in sources:
+        byte, row = 0, 1
+        leaves = [each.span for each in chunks if each.span.source == source.index and each.phase is not Phase.SPLIT]
+        for span in sorted(leaves, key=lambda each: (each.start, each.first_row)):
+            if span.start < byte or span.first_row < row:
+                yield "overlap", f"source {source.index}: rows from {span.first_row} on stand in two chunks"
+            elif span.first_row > row:
+                yield "gap", f"source {source.index}: rows {row} to {span.first_row - 1} stand in no chunk"
+            byte, row = span.end, span.first_row + span.rows
+        if row != source.rows + 1:
+            yield "rows_differ", f"source {source.index}: its chunks have {row - 1} rows, it has {source.rows}"
+
+
+def _part_flaws(chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the chunks that have parts though they were not split, or parts of other rows than their own."""
+    rows: dict[int, int] = {}
+    for chunk in chunks:
+        if chunk.parent is not None:
+            rows[chunk.parent] = rows.get(chunk.parent, 0) + chunk.span.rows
+    for chunk in chunks:
+        if (chunk.phase is Phase.SPLIT) != (chunk.id in rows) or rows.get(chunk.id, chunk.span.rows) != chunk.span.rows:
+            yield "parts_differ", f"chunk {chunk.id} of {chunk.span.rows} rows has parts of {rows.get(chunk.id, 0)}"
+
+
+def _count_flaws(chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the chunks whose rows are not each accepted, failed or unknown, once there is an outcome."""
+    for chunk in chunks:
+        counted = chunk.accepted + chunk.failed + chunk.unknown
+        expected = chunk.span.rows if chunk.phase in _COUNTED else 0
+        if counted != expected or chunk.warned > chunk.accepted or chunk.unmatched > chunk.failed:
+            yield "counts_differ", f"chunk {chunk.id} ({chunk.phase}) counts {counted} of {chunk.span.rows} rows"
+        if chunk.phase in (Phase.SUBMITTED, Phase.COLLECTING) and chunk.batch_id is None:
+            yield "no_batch", f"chunk {chunk.id} is {chunk.phase} and has no batch"
+
+
+def _state_flaws(job: Job, chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:
+    unfinished = [each for each in chunks if each.phase not in (*_COUNTED, Phase.SPLIT, Phase.CANCELLED)]
+    if job.state is JobState.COMPLETE and unfinished:
+        yield "unfinished", f"it is complete, and chunk {unfinished[0].id} is {unfinished[0].phase}"
