@@ -1,0 +1,167 @@
+"""Single lost answers, and what is found out about each: which batch it became, or why that is not certain."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.model import Leads
+from orchestrator.tables import Unknown
+from tests.e2e.holdings import HOLDINGS
+from tests.simulation.kit import Loop, simulate
+from tests.simulation.plans import HOUR_MS, Life, Plan, Row, SimJob
+from tests.simulation.strangers import ROWS, Crowded, _text
+
+BEFORE, AFTER = "lose_answer_before_accept", "lose_answer_after_accept"
+
+
+class Told(Crowded):
+    """A world in which strangers come when the test says so: right before or behind the n-th upload."""
+
+    before: Mapping[int, str] = {}
+    behind: Mapping[int, str] = {}
+
+    def _note(self, create: Any) -> Any:
+        noting = super()._note(create)
+
+        def beside(upload: Any, *args: Any) -> Any:
+            number = len(self.taken) + 1
+            rows = upload.data.count(b"\n") - 1
+            self._come_with(self.before.get(number), rows)
+            batch = noting(upload, *args)
+            self._come_with(self.behind.get(number), rows)
+            return batch
+
+        return beside
+
+    def _come_with(self, kind: str | None, rows: int) -> None:
+        if kind is not None:
+            self.made += 1
+            people = [f"x{self.made}.{number}@theirs.example" for number in range(rows)]
+            self._import(Leads(), _text("email,firstName,leadScore", (f"{key},same,7" for key in people)))
+
+    async def _occupy(self) -> None:
+        """Let nobody else come."""
+
+
+def live(
+    tmp_path: Path,
+    *lost: tuple[int, str],
+    strangers: Mapping[int, str] | None = None,
+    failing: bool = False,
+    there_before: bool = False,
+    probe_calls_max: int = 50,
+    killed_after_writes: int | None = None,
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Import five chunks; return what the report says of lost answers, and the findings about them."""
+    rows = tuple(
+        Row(
+            key=f"p{number:04}@ours.example", value=f"v{number:04}", number="1x" if failing and number % 9 == 4 else "7"
+        )
+        for number in range(5 * ROWS)
+    )
+    plan = Plan(
+        seed=1,
+        jobs=(SimJob(target=Leads(), sources=(rows,), starts_ms=0),),
+        lives=() if killed_after_writes is None else (Life(killed_after_writes=killed_after_writes, dead_ms=60_000),),
+        troubles=tuple({"on": "create", "nth": nth, "do": do} for nth, do in lost),
+        refused=0.0,
+        occupations=(),
+        heals_ms=HOUR_MS,
+        emulator={"seed": 1, "rows_per_second": 2.0, "start_delay_ms_min": 0, "start_delay_ms_max": 0, **HOLDINGS},
+        body_bytes_max=1_000,
+    )
+    directory = Path(tempfile.mkdtemp(dir=tmp_path))
+
+    async def play(loop: Loop) -> Any:
+        world = Told(plan, directory, loop)
+        world.behind = strangers or {}
+        if there_before:
+            world._import(Leads(), plan.jobs[0].text(0), ago_ms=HOUR_MS)
+        unknown = Unknown(probe_calls_max=probe_calls_max)
+        world.settings = world.settings.model_copy(update={"unknown": unknown})
+        return await world.run()
+
+    seen = simulate(1, play)
+    (job,) = seen.jobs
+    assert job.summary["state"] == "complete"
+    assert job.summary["rows"]["unknown"] == 0
+    taken: list[str] = [upload.content for upload in seen.uploads]
+    assert len(taken) - len(set(taken)) <= job.summary["lost_answers"]["resent"]
+    kinds = ("batch_adopted", "batch_not_found", "chunk_resent")
+    findings = [f"{each['kind']}: {each['message']}" for each in job.summary["findings"] if each["kind"] in kinds]
+    return {name: job.summary["lost_answers"][name] for name in ("adopted", "resent")}, findings
+
+
+def test_it_is_found_by_people_it_made(tmp_path: Path) -> None:
+    told, (finding,) = live(tmp_path, (3, AFTER))
+    assert told == {"adopted": 1, "resent": 0}
+    assert "it alone can be it" in finding
+    assert "records read back were made after the upload" in finding
+
+
+def test_two_in_a_row_are_told_apart_by_their_order(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, AFTER), (4, AFTER))
+    assert told == {"adopted": 2, "resent": 0}
+    assert len(findings) == 2
+
+
+def test_of_two_in_a_row_the_one_that_never_arrived_is_sent_again(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, BEFORE), (4, AFTER))
+    assert told == {"adopted": 1, "resent": 1}
+    assert sorted(finding.partition(":")[0] for finding in findings) == [
+        "batch_adopted", "batch_not_found", "chunk_resent",
+    ]  # fmt: skip
+
+
+def test_a_strangers_batch_of_equal_size_beside_it_leaves_it_open(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, AFTER), strangers={3: "others"})
+    assert told == {"adopted": 0, "resent": 1}
+    assert "2 may be it" in findings[0]
+
+
+def test_a_strangers_batch_of_equal_size_is_not_taken_for_what_never_arrived(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, BEFORE), strangers={2: "others"})
+    assert told == {"adopted": 0, "resent": 1}
+    assert "1 may be it, and nothing proves that its rows arrived" in findings[0]
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_it_is_found_by_the_rows_it_lists(tmp_path: Path, there_before: bool) -> None:
+    told, (finding,) = live(tmp_path, (3, AFTER), failing=True, there_before=there_before)
+    assert told == {"adopted": 1, "resent": 0}
+    assert "rows it lists all stand in the upload" in finding
+
+
+def test_that_everything_was_there_before_proves_nothing(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, AFTER), there_before=True)
+    assert told == {"adopted": 0, "resent": 1}
+    assert "1 may be it, and nothing proves that its rows arrived" in findings[0]
+
+
+def test_what_never_arrived_is_sent_again(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, BEFORE))
+    assert told == {"adopted": 0, "resent": 1}
+    assert "of 0 imports" in findings[0]
+
+
+def test_calls_are_rationed(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (3, AFTER), probe_calls_max=1)
+    assert told == {"adopted": 0, "resent": 1}
+    assert "unknown.probe_calls_max (1)" in findings[0]
+
+
+def test_the_first_batch_of_all_cannot_be_found(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (1, AFTER))
+    assert told == {"adopted": 0, "resent": 1}
+    assert "no batch of this subscription was known" in findings[0]
+
+
+@pytest.mark.parametrize("writes", [10, 12, 14])
+def test_a_process_that_is_killed_in_doubt_leaves_enough_to_find_it(tmp_path: Path, writes: int) -> None:
+    told, _ = live(tmp_path, (2, AFTER), (3, AFTER), killed_after_writes=writes)
+    assert told == {"adopted": 2, "resent": 0}
