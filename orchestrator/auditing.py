@@ -31,7 +31,7 @@ def _missing(directory: Path, job: Job, chunks: tuple[Chunk, ...]) -> Iterator[F
     for chunk in chunks:
         path = part_path(directory, chunk.id)
         if chunk.phase in (Phase.DONE, Phase.REFUSED) and chunk.failed + chunk.warned and not path.exists():
-            yield Flaw(kind="part_gone", where=f"job {job.id}", message=f"{path} is gone; restore it from a backup")
+            yield Flaw(what="part_gone", where=f"job {job.id}", message=f"{path} is gone; restore it from a backup")
 
 
 def _beside(state_dir: Path, known: set[str]) -> list[Flaw]:
@@ -40,9 +40,9 @@ def _beside(state_dir: Path, known: set[str]) -> list[Flaw]:
     open_to_others = (path for path in sorted(state_dir.rglob("*")) if path.lstat().st_mode & 0o077)
     for path in open_to_others:
         if len(flaws) < FILES_SHOWN_MAX and not path.is_symlink():
-            flaws.append(Flaw(kind="open_to_others", where=str(path), message=f"run chmod go-rwx {path}"))
+            flaws.append(Flaw(what="open_to_others", where=str(path), message=f"run chmod go-rwx {path}"))
     for directory in sorted((state_dir / "jobs").glob("*")):
         if directory.name not in known:
             message = "no job of this journal; of another journal's, or left behind: remove it if it is nobody's"
-            flaws.append(Flaw(kind="unknown_directory", where=str(directory), message=message))
+            flaws.append(Flaw(what="unknown_directory", where=str(directory), message=message))
     return flaws

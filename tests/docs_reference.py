@@ -70,9 +70,13 @@ DEFAULTS_IN_WORDS = {
 
 
 def commands() -> dict[str, Any]:
-    """Return every command by name, as the command line builds them."""
+    """Return every command by name, as the command line builds them; those of a group with the group's name before."""
     group: Any = typer.main.get_command(app)
-    return {name: command for name, command in group.commands.items() if not command.hidden}
+    found = {}
+    for name, command in group.commands.items():
+        within = getattr(command, "commands", {})
+        found |= {f"{name} {each}": one for each, one in within.items()} or {name: command}
+    return {name: command for name, command in found.items() if not command.hidden}
 
 
 def help_of(name: str, command: Any) -> str:

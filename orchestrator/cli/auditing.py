@@ -30,7 +30,7 @@ def check_journal(common: Common) -> ExitCode:
         if console.json:
             console.document({"jobs": jobs, "flaws": [asdict(flaw) for flaw in flaws]})
         for flaw in flaws if not console.json else ():
-            console.data(f"{flaw.kind}  {flaw.where}: {flaw.message}")
+            console.data(f"{flaw.what}  {flaw.where}: {flaw.message}")
         console.say(
             f"{plural(jobs, 'job')} read, " + (plural(len(flaws), "flaw") if flaws else "nothing is wrong") + "."
         )

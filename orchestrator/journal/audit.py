@@ -18,7 +18,7 @@ _COUNTED = (Phase.DONE, Phase.REFUSED)
 class Flaw:
     """Something in the journal, or beside it, that cannot be as it is."""
 
-    kind: str
+    what: str
     where: str  # the job, the table or the file
     message: str
 
@@ -28,10 +28,10 @@ def damaged(connection: Connection) -> list[Flaw]:
     if connection.dialect.name != "sqlite":
         return []
     words = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    flaws = [Flaw(kind="damaged", where="the file", message=str(word)) for word in words if word != "ok"]
+    flaws = [Flaw(what="damaged", where="the file", message=str(word)) for word in words if word != "ok"]
     for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         message = f"row {row[1]} refers to a row of {row[2]} that is not there"
-        flaws.append(Flaw(kind="refers_to_nothing", where=str(row[0]), message=message))
+        flaws.append(Flaw(what="refers_to_nothing", where=str(row[0]), message=message))
     return flaws
 
 
@@ -41,7 +41,7 @@ def job_flaws(connection: Connection, job_id: JobId) -> list[Flaw]:
     sources = reading.job_sources(connection, job.id)
     chunks = reading.job_chunks(connection, job.id)
     found = [*_source_flaws(sources, chunks), *_part_flaws(chunks), *_count_flaws(chunks), *_state_flaws(job, chunks)]
-    return [Flaw(kind=kind, where=f"job {job.id}", message=message) for kind, message in found]
+    return [Flaw(what=kind, where=f"job {job.id}", message=message) for kind, message in found]
 
 
 def _source_flaws(sources: tuple[Source, ...], chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:

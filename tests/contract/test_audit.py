@@ -78,7 +78,7 @@ async def test_what_contradicts_itself(url, tmp_path, kind):
     damage(url, DAMAGE[kind])
     async with opened(url) as journal:
         _, flaws = await audit(journal, tmp_path / "files", HERE)
-    assert kind in {flaw.kind for flaw in flaws}
+    assert kind in {flaw.what for flaw in flaws}
     assert {flaw.where for flaw in flaws} == {"job j-1"}
 
 
@@ -94,7 +94,7 @@ async def test_files_that_are_gone_left_or_open(url, tmp_path):
     (files / "home").chmod(0o644)
     async with opened(url) as journal:
         _, flaws = await audit(journal, files, HERE)
-    assert sorted((flaw.kind, flaw.where) for flaw in flaws) == [
+    assert sorted((flaw.what, flaw.where) for flaw in flaws) == [
         ("open_to_others", str(files / "home")),
         ("part_gone", "job j-1"),
         ("unknown_directory", str(files / "jobs" / "nobody")),
@@ -115,7 +115,7 @@ def test_the_command_says_it_in_words_and_as_json(tmp_path, statement, code):
     assert (words.returncode, as_json.returncode) == (code, code)
     document = json.loads(as_json.stdout)
     assert document["jobs"] == 1
-    kinds = {flaw["kind"] for flaw in document["flaws"]}
+    kinds = {flaw["what"] for flaw in document["flaws"]}
     assert kinds == ({"refers_to_nothing"} if code else set())
     assert ("refers to a row of sources that is not there" in words.stdout) == bool(code)
     assert "1 job read" in words.stderr

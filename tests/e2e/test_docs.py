@@ -314,9 +314,10 @@ def test_the_examples_of_the_help_can_be_typed() -> None:
         lines = [line.strip() for line in command.epilog.splitlines() if line.startswith("  ")]
         assert lines, name
         for line in lines:
-            program, typed, *arguments = shlex.split(line.partition(" > ")[0])
-            assert (program, typed) == ("orchestrator", name)
-            command.make_context(name, arguments)
+            program, *typed = shlex.split(line.partition(" > ")[0])
+            words = name.split()
+            assert (program, typed[: len(words)]) == ("orchestrator", words)
+            command.make_context(name, typed[len(words) :])
 
 
 def test_every_setting_has_its_place() -> None:
