@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         IfKnown,
         Leads,
         OnUnknown,
+        Priority,
         ProgramMembers,
         RepeatedKeys,
     )
@@ -44,6 +45,7 @@ _HOMES = {
     "JobStatus": "following",
     "Leads": "model",
     "OnUnknown": "model",
+    "Priority": "model",
     "Orchestrator": "app",
     "OrchestratorError": "errors",
     "ProgramMembers": "model",
@@ -68,6 +70,7 @@ __all__ = [  # noqa: RUF022  # the order in which a reader meets them
     "RepeatedKeys",
     "IfKnown",
     "OnUnknown",
+    "Priority",
     "run",
     "JobHandle",
     "JobStatus",

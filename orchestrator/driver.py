@@ -23,7 +23,7 @@ from orchestrator import events
 from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import MarketoError, SourceError
+from orchestrator.errors import JournalError, MarketoError, SourceError
 from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
@@ -48,6 +48,7 @@ LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may w
 USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often tells little
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
+ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
 STOPS = {Wish.PAUSE: Stop.PAUSED, Wish.CANCEL: Stop.CANCELLED}
 
@@ -234,6 +235,8 @@ class Driver:
             sends = job.state is JobState.RUNNING and (
                 job.wish is not None or job.options.detached or self._wanted(job.id)
             )
+            if sends and job.wish is None and job.id not in self._sending and await self._is_behind(job):
+                sends = False
             if sends and (job.id not in self._sending or self._decided_anew(job)):
                 await self._take_in(job, sends=True)
             elif not sends and job.id in self._sending:
@@ -275,6 +278,16 @@ class Driver:
                     await self._desk.write(UsageTold(host=self._lease.host, day=day, total=usage.total))
             await anyio.sleep(USAGE_ASKED_EVERY_S)
 
+    async def _is_behind(self, job: Job) -> bool:
+        """Tell whether a job is to begin only when another one has ended, which has not."""
+        if job.options.after is None:
+            return False
+        try:
+            state = (await self._journal.job(job.options.after)).state
+        except JournalError:  # pruned: it has ended long ago
+            return False
+        return state not in ENDED
+
     async def _heed(self, job: Job) -> None:
         """Stop a job as somebody wishes, or go on with one of which the wish was taken back."""
         if job.wish is None:
@@ -315,6 +328,7 @@ class Driver:
             stops_behind_canary=job.options.canary_asks,
             waits_for_quota=job.options.waits_for_quota,
             on_unknown=job.options.on_unknown,
+            priority=job.options.priority,
         )
         self._scheduler.apply(arrived, self._clock.now_ms())
         for chunk in chunks:

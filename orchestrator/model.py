@@ -207,6 +207,14 @@ class RepeatedKeys(StrEnum):
     IGNORE = "ignore"  # the user promises that keys are unique
 
 
+class Priority(StrEnum):
+    """Which jobs of a subscription go before which others."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class OnUnknown(StrEnum):
     """What to do with a chunk that was sent and whose answer is lost."""
 
@@ -282,6 +290,8 @@ class JobOptions:
     if_known: IfKnown = IfKnown.AGAIN
     waits_for_quota: bool = True  # else it stops when the day's API calls are used up
     detached: bool = False  # it is sent although no process waits for it
+    priority: Priority = Priority.NORMAL
+    after: JobId | None = None  # nothing is sent before that job has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import ConfigError
 from orchestrator.mapping import parse
-from orchestrator.model import Format, IfKnown, JobOptions, Leads, MappingFile, OnUnknown, RepeatedKeys, Share, Target
+from orchestrator.model import (
+    Format,
+    IfKnown,
+    JobOptions,
+    Leads,
+    MappingFile,
+    OnUnknown,
+    Priority,
+    RepeatedKeys,
+    Share,
+    Target,
+)
 
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
@@ -56,6 +67,8 @@ class ImportRequest:
     if_known: IfKnown | None = None  # this content was given before; None: `RESUME`, and with a key `AGAIN`
     waits_for_quota: bool = True  # False: stop, with exit code 8, when the day's API calls are used up
     detach: bool = False  # drive nothing here; whoever drives the subscription sends it, though nobody waits for it
+    priority: Priority = Priority.NORMAL  # before which other jobs of the subscription it goes
+    after: str | None = None  # the id of a job, or how it alone begins: nothing is sent before that one has ended
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
@@ -93,6 +106,7 @@ class ImportRequest:
             canary_asks=self.canary_asks,
             waits_for_quota=self.waits_for_quota,
             detached=self.detach,
+            priority=self.priority,
             if_known=self.if_known or (IfKnown.RESUME if self.key is None else IfKnown.AGAIN),
         )
 

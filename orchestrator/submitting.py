@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
 
 from orchestrator import preflight
+from orchestrator.errors import ConfigError
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
 from orchestrator.keeping import Keeper, Means
@@ -42,6 +44,7 @@ class Submission:
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         job_id = self._new_job_id()
         destination = await connect()
+        options = replace(request.options(), after=await self._predecessor(request, destination))
         out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
         preflight.prepare_out_dir(out_dir)
         job = Job(
@@ -55,7 +58,7 @@ class Submission:
             paths=tuple(each.given for each in located),
             absolute_paths=tuple(each.absolute for each in located),
             labels=tuple(request.labels.items()),
-            options=request.options(),
+            options=options,
             out_dir=str(out_dir),
             home=self._home,
             key=request.key,
@@ -78,6 +81,15 @@ class Submission:
             self._forget(job, request)
             await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
         return job, earlier
+
+    async def _predecessor(self, request: ImportRequest, destination: Destination) -> JobId | None:
+        """Return the job behind whose end this one begins; ConfigError or JournalError if there is none such."""
+        if request.after is None:
+            return None
+        job = await self._journal.job(request.after)
+        if job.host != destination.host:
+            raise ConfigError(f"--after {job.id}: that job writes to {job.host}, this one to {destination.host}")
+        return job.id
 
     def _forget(self, job: Job, request: ImportRequest) -> None:
         self._keeper.let_go(job.id)

@@ -51,6 +51,14 @@ class OnUnknownAnswer(StrEnum):
     HOLD = "hold"
 
 
+class PriorityFlag(StrEnum):
+    """What ``--priority`` takes."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class IfKnownFlag(StrEnum):
     """What ``--if-known`` takes."""
 
@@ -148,6 +156,14 @@ class ImportFlags:
             help="Do not compare headers, lookup field, list, partition, program and status with what Marketo has.",
         ),
     ] = False
+    priority: Annotated[
+        PriorityFlag,
+        typer.Option(help="Which jobs into the same subscription go first; those of one priority share it evenly."),
+    ] = PriorityFlag.NORMAL
+    after: Annotated[
+        str | None,
+        typer.Option(help="Send nothing before this job has ended, complete or cancelled.", metavar="JOB"),
+    ] = None
     key: Annotated[
         str | None,
         typer.Option(
@@ -183,7 +199,7 @@ class ImportFlags:
     def request(self, files: Sequence[str]) -> ImportRequest:
         """Return the request that the flags describe; ConfigError names the flag that is wrong."""
         from orchestrator.mapping import read_mapping
-        from orchestrator.model import Format, OnUnknown, RepeatedKeys
+        from orchestrator.model import Format, OnUnknown, Priority, RepeatedKeys
         from orchestrator.requests import ImportRequest
 
         return ImportRequest(
@@ -203,6 +219,8 @@ class ImportFlags:
             failed_accepted=None if self.accept_failed is None else share_of("--accept-failed", self.accept_failed),
             failed_max=share_of("--max-failed", self.max_failed),
             canary_rows=self.canary or 0,
+            priority=Priority(self.priority.value),
+            after=self.after,
             key=self.key,
             waits_for_quota=not self.no_wait,
             detach=self.detach,

@@ -16,7 +16,19 @@ from orchestrator.cli.words import duration, moment, number, percent, plural, ro
 from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
 from orchestrator.forecast import Forecast
-from orchestrator.model import Chunk, CustomObjects, ExitCode, Job, JobState, Leads, OnUnknown, Phase, Source, Target
+from orchestrator.model import (
+    Chunk,
+    CustomObjects,
+    ExitCode,
+    Job,
+    JobState,
+    Leads,
+    OnUnknown,
+    Phase,
+    Priority,
+    Source,
+    Target,
+)
 from orchestrator.report.ending import next_command
 from orchestrator.requests import ImportRequest
 from orchestrator.source.inventory import Inventory
@@ -93,6 +105,8 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
             if job.wish
             else []
         ),
+        *([f"  priority  {job.options.priority}"] if job.options.priority is not Priority.NORMAL else []),
+        *([f"  after     job {job.options.after}: nothing is sent before its end"] if job.options.after else []),
         *(f"  source    {source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "

@@ -33,6 +33,7 @@ from orchestrator.model import (
     OnUnknown,
     Original,
     Phase,
+    Priority,
     ProgramMembers,
     RepeatedKeys,
     Source,
@@ -84,6 +85,8 @@ def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
         fields["on_repeated_key"] = RepeatedKeys(fields["on_repeated_key"])
     if "on_unknown" in fields:
         fields["on_unknown"] = OnUnknown(fields["on_unknown"])
+    if "priority" in fields:
+        fields["priority"] = Priority(fields["priority"])
     return JobOptions(**fields)
 
 

@@ -13,8 +13,10 @@ From this follow the rules of this module:
 * **Claims.** A chunk may be sent only if it shares no key with any chunk that holds a slot, nor with any earlier
   unsent chunk of its job.  Which chunks share keys is computed outside and told as a fact; here it is a graph.
   Only the first ``lookahead_chunks`` unsent chunks of a job are looked at, the others are no candidates.
-* **Order.** The unsent chunk that comes first in its job goes first; a chunk that comes back takes its old place.
-* **Polling.** Only the oldest batches can have moved, as many as there are importers, so only they are polled.
+* **Order.** Which job goes next is told in `turns`.  Within a job the unsent chunk that comes first goes first; a
+  chunk that comes back takes its old place.
+* **Polling.** Only the oldest batches can have moved, as many as there are importers, so only they are polled, when
+  they are likely to have ended; and as many are kept as keep the importers busy meanwhile (`line`).
 * **Failure of a whole batch** says nothing about its rows.  It is sent once more, then halved until the record
   that breaks it stands alone.  Two in a row before any success mean that something else is wrong: the job stops.
 
@@ -34,6 +36,7 @@ from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob
+from orchestrator.schedule.turns import Turns
 
 
 class Scheduler:
@@ -42,6 +45,7 @@ class Scheduler:
     def __init__(self, limits: Limits, *, body_bytes_max: int, rng: Random) -> None:
         self.known = Knowledge(limits, body_bytes_max=body_bytes_max, rng=rng)
         self.budget = Budget(limits)
+        self.turns = Turns(self.known)
         self.limits = limits
         self._draining = False
 
@@ -105,7 +109,7 @@ class Scheduler:
 
     def _runs_short_ms(self, now_ms: int) -> int | None:
         """Return when to send more to keep the importers busy; None if there is nothing to send."""
-        if not any(self._window(job) for job in self.known.jobs.values()):
+        if not any(self.turns.window(job) for job in self.known.jobs.values()):
             return None
         line = self.known.line
         return line.covered_until_ms(self.known.batches, now_ms) - line.delay_ms
@@ -141,9 +145,6 @@ class Scheduler:
             self.known.seeking.begin(chunk)
             yield m.SeekBatch(chunk=chunk.id)
 
-    def _window(self, job: TrackedJob) -> list[TrackedChunk]:
-        return job.queue[: self.limits.lookahead_chunks] if job.sending and not job.finishing else []
-
     def _claims(self) -> Iterator[m.Command]:
         """Have claims computed one chunk at a time: first of what is in flight, then of what comes next."""
         if self.known.claiming is not None:
@@ -151,7 +152,7 @@ class Scheduler:
         held = [c for c in self.known.in_flight if not c.orphaned and not c.job.finishing]
         wanted = [c for c in held if c.source not in c.job.stopped_sources]
         for job in self.known.jobs.values():
-            wanted += [c for c in self._window(job) if self._fits(c) and not c.at_work]
+            wanted += [c for c in self.turns.window(job) if self.turns.fits(c) and not c.at_work]
         for chunk in wanted:
             if chunk.conflicts is None and chunk.job.space.compared:
                 self.known.claiming = chunk.id
@@ -161,19 +162,16 @@ class Scheduler:
     def _repairs(self) -> Iterator[m.Command]:
         """Cut, or give up, what cannot be sent as it is."""
         for job in self.known.jobs.values():
-            for chunk in self._window(job):
+            for chunk in self.turns.window(job):
                 if chunk.at_work or chunk.id == self.known.claiming:
                     continue
-                if not self._fits(chunk):
+                if not self.turns.fits(chunk):
                     yield self._make_smaller(chunk)
                 elif chunk.failures >= FAILURES_BEFORE_SPLIT and self._is_to_blame(chunk):
                     if job.completed == 0:
                         job.stop(Stop.BATCHES_FAILED)
                         break
                     yield self._isolate(chunk)
-
-    def _fits(self, chunk: TrackedChunk) -> bool:
-        return not chunk.too_large and chunk.body_bytes <= self.known.cap.bytes_max
 
     def _make_smaller(self, chunk: TrackedChunk) -> m.Command:
         chunk.begin()
@@ -196,9 +194,9 @@ class Scheduler:
             return True
         if job.at_work or any(not c.let_go for c in job.moving):
             return False
-        window = self._window(job)
-        judged = not job.space.compared or all(c.conflicts is not None for c in window if self._fits(c))
-        return judged and self._candidate_of(job, held=[]) is None
+        window = self.turns.window(job)
+        judged = not job.space.compared or all(c.conflicts is not None for c in window if self.turns.fits(c))
+        return judged and self.turns.candidate_of(job, held=[]) is None
 
     def _submission(self, now_ms: int) -> Iterator[m.Command]:
         lane = self.known.lane
@@ -208,7 +206,7 @@ class Scheduler:
         in_doubt = sum(c.phase is Phase.UNKNOWN for c in held)
         chunk = self._held_over(held, now_ms) if lane.fits(len(held) - in_doubt, now_ms) else None
         if chunk is None and lane.room(len(held), in_doubt, self._wanted(now_ms), now_ms):
-            chunk = self._candidate(held, now_ms)
+            chunk = self.turns.next(held, now_ms)
         if chunk is None:
             return
         listed_for, listed_ms = chunk.job.gate.take_wait(now_ms)
@@ -241,41 +239,9 @@ class Scheduler:
         others = [c for c in held if c not in over]
         for chunk in over:
             wanted = chunk.resendable and now_ms >= chunk.job.gate.ready_ms
-            if wanted and self._has_claims(chunk) and self._is_free(chunk, others, []):
+            if wanted and self.turns.has_claims(chunk) and self.turns.is_free(chunk, others):
                 return chunk
         return None
-
-    def _candidate(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
-        """Return the first unsent chunk that shares no key with what is under way or comes before it."""
-        open_jobs = (job for job in self.known.jobs.values() if now_ms >= job.gate.ready_ms)
-        candidates = (self._candidate_of(job, held) for job in open_jobs)
-        return next((chunk for chunk in candidates if chunk is not None), None)
-
-    def _candidate_of(self, job: TrackedJob, held: list[TrackedChunk]) -> TrackedChunk | None:
-        earlier: list[TrackedChunk] = []
-        for chunk in self._window(job):
-            if not self._has_claims(chunk):
-                return None  # nothing behind it can be judged
-            if self._sendable(chunk) and self._is_free(chunk, held, earlier):
-                return chunk
-            earlier.append(chunk)
-        return None
-
-    def _has_claims(self, chunk: TrackedChunk) -> bool:
-        return chunk.conflicts is not None or not chunk.job.space.compared
-
-    def _sendable(self, chunk: TrackedChunk) -> bool:
-        return self._fits(chunk) and not chunk.at_work and chunk.failures < FAILURES_BEFORE_SPLIT
-
-    def _is_free(self, chunk: TrackedChunk, held: list[TrackedChunk], earlier: list[TrackedChunk]) -> bool:
-        conflicts = chunk.conflicts or ()
-        space = chunk.job.space
-        for other in held:
-            if other.id in conflicts or space.excludes(other.job.space):
-                return False
-            if space.meets(other.job.space) and not self._has_claims(other):
-                return False
-        return not any(other.id in conflicts for other in earlier)
 
     def _endings(self) -> Iterator[m.Command]:
         for job in self.known.jobs.values():
@@ -306,8 +272,8 @@ class Scheduler:
             return False
         if len(self.known.in_flight) >= self.limits.slots:
             return all(c.waits_for_user for c in self.known.in_flight)
-        judged = not job.space.compared or all(c.conflicts is not None for c in [*waiting, *self._window(job)])
-        return judged and self._candidate_of(job, waiting) is None
+        judged = not job.space.compared or all(c.conflicts is not None for c in [*waiting, *self.turns.window(job)])
+        return judged and self.turns.candidate_of(job, waiting) is None
 
     def _wake_ms(self, now_ms: int) -> int | None:
         """Return when the next decision can differ from this one without a new fact."""
@@ -330,7 +296,7 @@ class Scheduler:
             else:
                 times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
         if lane.busy is None and runs_short_ms is not None:
-            times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self._window(job)]
+            times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self.turns.window(job)]
             times.append(runs_short_ms + 1)
         if known.patience.ends_ms is not None:
             times.append(known.patience.ends_ms)

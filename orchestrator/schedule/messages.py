@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Share
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority, Share
 
 
 class Cause(StrEnum):
@@ -93,6 +93,7 @@ class JobArrived:
     stops_behind_canary: bool = False
     waits_for_quota: bool = True
     on_unknown: OnUnknown = OnUnknown.PROBE
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

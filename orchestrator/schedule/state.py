@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
-from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
 from orchestrator.schedule.messages import (
     BatchCollected,
     BatchGone,
@@ -120,6 +120,8 @@ class TrackedChunk:
     accepted_ms: int  # when Marketo took the batch, for all that is known
     begun_ms: int | None = None  # when an importer is believed to have begun with it; None: it waits
     asked_ms: int | None = None  # the last poll that found it unfinished
+    passed_over: int = 0  # how often another job's chunk was sent because others' keys were in this one's way
+    blocked_ms: int | None = None  # since when
 
     @property
     def key(self) -> OrderKey:
@@ -180,6 +182,8 @@ class TrackedJob:
     canaries: list[TrackedChunk] = field(default_factory=list)  # not through yet; until then no other is sent
     stops_behind_canary: bool = False
     waits_for_quota: bool = True
+    priority: Priority = Priority.NORMAL
+    sent_bytes: int | None = None  # compared with other jobs', to be fair; None: its first turn is still to come
     completed: int = 0
     failed_in_a_row: int = 0
     at_work: int = 0  # how many of its chunks are at work
@@ -240,6 +244,7 @@ def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
         on_unknown=fact.on_unknown,
         stops_behind_canary=fact.stops_behind_canary,
         waits_for_quota=fact.waits_for_quota,
+        priority=fact.priority,
     )
 
 

@@ -140,3 +140,32 @@ def test_when_the_following_one_ends_the_driving_one_sends_no_more_of_its_rows(
 
     leads.assert_complete(place.run("resume"), place.directory / "second", second)
     leads.assert_delivered(place.marketo, mark, [*first, *second])
+
+
+def test_a_job_behind_another_begins_when_that_one_has_ended(place: Place, mark: str) -> None:
+    first = leads.write(place.directory / "first.csv", leads.people(mark, 300, troubled=False))
+    second = leads.write(place.directory / "second.csv", leads.people(mark, 100, first=1000, troubled=False))
+    place.marketo.add(HELD)
+    with place.start("import", "first.csv", "--out", "first", "--json") as driving:
+        job = driving.see("chunk.submitted")[0]["job_id"]
+        behind = ("--after", str(job), "--priority", "high")
+        with place.start("import", "second.csv", *behind, "--out", "second", "--json") as following:
+            (planned,) = following.see("job.planned")
+            shown = place.run("status", str(planned["job_id"])).out
+            place.marketo.finish()
+            ended_second = following.end()
+        ended_first = driving.end()
+
+    assert f"after     job {job}" in shown
+    assert "priority  high" in shown
+    leads.assert_complete(ended_first, place.directory / "first", first)
+    leads.assert_complete(ended_second, place.directory / "second", second)
+    last_of_first = max(batch["completed_at"] for batch in ended_first.summary["batches"])
+    assert min(batch["submitted_at"] for batch in ended_second.summary["batches"]) >= last_of_first
+
+
+def test_a_job_behind_one_that_is_not_there_is_refused(place: Place, mark: str) -> None:
+    leads.write(place.directory / "people.csv", leads.people(mark, 10, troubled=False))
+    ended = place.run("import", "people.csv", "--after", "nobody")
+    assert ended.code != 0
+    assert "nobody" in ended.err

@@ -48,8 +48,15 @@ def check_busy(world: World) -> None:
         window = ready[: world.plan.limits.lookahead_chunks]
         for at, entry in enumerate(window):
             blocked = [*window[:at], *(e for e in held)]
-            if is_free(world, entry, blocked, held):
+            if is_free(world, entry, blocked, held) and not is_reserved(world, entry):
                 check(False, "busy", f"chunk {entry.seen.id} could be sent, {len(sent)} are")
+
+
+def is_reserved(world: World, entry: Entry) -> bool:
+    """Tell whether a chunk of another job that was passed over for long goes before this one."""
+    reserved = [world.journal[chunk.id] for chunk in world.scheduler.turns.reserved(world.now_ms)]
+    others = [other for other in reserved if other.job is not entry.job]
+    return not is_free(world, entry, others, others)
 
 
 def is_free(world: World, entry: Entry, before: list[Entry], held: list[Entry]) -> bool:

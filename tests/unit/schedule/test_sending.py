@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchStatus, ChunkId, JobId, Phase, Priority
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.state import ImpossibleFact
@@ -260,7 +260,7 @@ def test_a_collection_that_fails_is_repeated():
 def test_one_list_is_written_by_one_batch_at_a_time():
     story = Story()
     listed = m.Space(entity="person", key_field="email", exclusive="list:7", compared=False)
-    story.job(chunk(1), chunk(2), space=listed)
+    story.job(chunk(1), chunk(2), space=listed, priority=Priority.HIGH)
     story.job(chunk(3), name="b", space=listed)
     story.job(chunk(4), name="c")
     story.send(1)

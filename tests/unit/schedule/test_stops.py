@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
+from orchestrator.model import BatchStatus, ChunkId, JobId, Phase, Priority
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
 from tests.unit.schedule.story import EMAIL, Story, chunk
@@ -78,7 +78,7 @@ def test_the_last_depth_is_refused_whole():
 
 def test_two_failures_in_a_row_and_no_success_stop_the_job_but_no_other():
     story = Story()
-    story.job(*map(chunk, range(1, 4)))
+    story.job(*map(chunk, range(1, 4)), priority=Priority.HIGH)
     story.job(chunk(4), name="b")
     story.send(1)
     story.send(2)
@@ -253,7 +253,7 @@ def test_a_source_that_stops_twice_stops_once_and_late_claims_are_let_go_of():
 
 def test_lost_access_stops_every_job_when_what_is_at_work_has_ended():
     story = Story()
-    story.job(chunk(1), chunk(2))
+    story.job(chunk(1), chunk(2), priority=Priority.HIGH)
     story.job(chunk(3), name="b")
     story.send(1)
     story.decide(at_ms=5_000)

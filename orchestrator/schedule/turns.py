@@ -1,0 +1,118 @@
+"""Whose turn it is: which unsent chunk goes next.
+
+* **Priority.**  A job of higher priority goes first, whenever any chunk of it may be sent.
+* **Fairness.**  Among jobs of one priority the one goes that has sent the fewest bytes since both were there, so a
+  small job behind a huge one is next as soon as there is room.  Of jobs that are even, the one with less to send.
+* **Order.**  Within a job the first unsent chunk goes that shares no key with what is under way, nor with an unsent
+  one before it.  Only the first ``lookahead_chunks`` are candidates.
+* **Patience.**  The first chunk of a job may share keys with what other jobs have under way, again and again.  Passed
+  over often or long enough, it reserves its keys: nothing of another job that shares them is sent before it, and it
+  goes as soon as it can, whatever its priority, or those who wait for it would wait for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.model import Phase, Priority
+from orchestrator.schedule.knowledge import Knowledge
+from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, TrackedChunk, TrackedJob
+
+RANKS = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+PASSED_OVER_MAX = 20  # times that another job's chunk was sent meanwhile
+PASSED_OVER_MS_MAX = 600_000
+
+
+class Turns:
+    """The order in which chunks are sent."""
+
+    def __init__(self, known: Knowledge) -> None:
+        self._known = known
+
+    def window(self, job: TrackedJob) -> list[TrackedChunk]:
+        """Return the unsent chunks of a job that are looked at, in order."""
+        return job.queue[: self._known.limits.lookahead_chunks] if job.sending and not job.finishing else []
+
+    def fits(self, chunk: TrackedChunk) -> bool:
+        """Tell whether a chunk is small enough to be sent."""
+        return not chunk.too_large and chunk.body_bytes <= self._known.cap.bytes_max
+
+    def has_claims(self, chunk: TrackedChunk) -> bool:
+        """Tell whether it is known with which chunks a chunk shares keys, or does not matter."""
+        return chunk.conflicts is not None or not chunk.job.space.compared
+
+    def next(self, held: Sequence[TrackedChunk], now_ms: int) -> TrackedChunk | None:
+        """Return the chunk whose turn it is while ``held`` are under way, None if none may be sent."""
+        jobs = [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms and self.window(job)]
+        reserved = self.reserved(now_ms)
+        tired = [chunk.job for chunk in reserved]  # others wait for what they reserve
+        rested = sorted(jobs, key=lambda job: (RANKS.index(job.priority), self._sent(job), len(job.ready)))
+        for job in [*tired, *(job for job in rested if job not in tired)]:
+            chunk = self.candidate_of(job, held, reserved)
+            if chunk is not None:
+                self._pass_over([other for other in jobs if other is not job], held, now_ms)
+                job.sent_bytes = self._sent(job) + chunk.body_bytes
+                chunk.passed_over, chunk.blocked_ms = 0, None
+                return chunk
+        return None
+
+    def _sent(self, job: TrackedJob) -> int:
+        """Return what a job has sent; a new one begins at what the one that sent least has, so it owes nothing."""
+        if job.sent_bytes is None:
+            others = [other.sent_bytes for other in self._known.jobs.values() if other.ready and other is not job]
+            job.sent_bytes = min((sent for sent in others if sent is not None), default=0)
+        return job.sent_bytes
+
+    def _pass_over(self, jobs: Sequence[TrackedJob], held: Sequence[TrackedChunk], now_ms: int) -> None:
+        """Note of the first chunk of each of these jobs that it could not be sent, if others' keys are the reason."""
+        for job in jobs:
+            chunk = self.window(job)[0]
+            others = [other for other in held if other.job is not job]
+            if self.has_claims(chunk) and self._sendable(chunk) and not self.is_free(chunk, others):
+                chunk.passed_over += 1
+                chunk.blocked_ms = now_ms if chunk.blocked_ms is None else chunk.blocked_ms
+
+    def reserved(self, now_ms: int) -> list[TrackedChunk]:
+        """Return the chunks that were passed over too often or too long, the longest waiting one first.
+
+        One that waits for a chunk in doubt is none of them: that may last, and nobody should wait with it.
+        """
+        in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN]
+        jobs = [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms]
+        heads = [window[0] for job in jobs if (window := self.window(job))]
+        blocked = [chunk for chunk in heads if chunk.blocked_ms is not None and self._sendable(chunk)]
+        tired = [c for c in blocked if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
+        waiting = [chunk for chunk in tired if self.is_free(chunk, in_doubt)]
+        return sorted(waiting, key=lambda chunk: (_since(chunk), chunk.id))
+
+    def candidate_of(
+        self, job: TrackedJob, held: Sequence[TrackedChunk], reserved: Sequence[TrackedChunk] = ()
+    ) -> TrackedChunk | None:
+        """Return the first chunk of a job that may be sent beside ``held``."""
+        before = reserved[: next((at for at, chunk in enumerate(reserved) if chunk.job is job), len(reserved))]
+        earlier: list[TrackedChunk] = []
+        for chunk in self.window(job):
+            if not self.has_claims(chunk):
+                return None  # nothing behind it can be judged
+            in_its_way = any(other.id in (chunk.conflicts or ()) for other in earlier)
+            if self._sendable(chunk) and not in_its_way and self.is_free(chunk, [*held, *before]):
+                return chunk
+            earlier.append(chunk)
+        return None
+
+    def is_free(self, chunk: TrackedChunk, others: Sequence[TrackedChunk]) -> bool:
+        """Tell whether a chunk shares no key with any of the others, for all that is known."""
+        conflicts, space = chunk.conflicts or (), chunk.job.space
+        for other in others:
+            if other.id in conflicts or space.excludes(other.job.space):
+                return False
+            if space.meets(other.job.space) and not self.has_claims(other):
+                return False
+        return True
+
+    def _sendable(self, chunk: TrackedChunk) -> bool:
+        return self.fits(chunk) and not chunk.at_work and chunk.failures < FAILURES_BEFORE_SPLIT
+
+
+def _since(chunk: TrackedChunk) -> int:
+    return chunk.blocked_ms or 0

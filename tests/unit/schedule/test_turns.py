@@ -1,0 +1,92 @@
+"""Whose turn it is: priority, fairness, and the patience of a chunk that is passed over."""
+
+from __future__ import annotations
+
+from orchestrator.model import BatchStatus, Priority
+from orchestrator.schedule import messages as m
+from tests.unit.schedule.story import EMAIL, Story, chunk
+
+
+def _run(story: Story, *, until_sent: int, step_ms: int = 5_000, keys: dict[int, list[int]] | None = None) -> list[int]:
+    """Let chunks be sent and every batch be finished when it is asked after; return what was sent, in order."""
+    sent: list[int] = []
+    for _ in range(500):
+        commands = [command.split() for command in story.decide() if not command.startswith("wait")]
+        if not commands:
+            story.now_ms += step_ms
+        for word, text, *_ in commands:
+            if word == "claims":
+                story.claims(int(text), *(keys or {}).get(int(text), ()))
+            elif word == "submit":
+                sent.append(int(text))
+                story.accepted(int(text))
+            elif word == "poll":
+                story.polled(int(text), BatchStatus.COMPLETE)
+            elif word == "collect":
+                story.collected(int(text))
+        if len(sent) >= until_sent:
+            return sent[:until_sent]
+    raise AssertionError(f"only {sent} were sent")
+
+
+def test_a_job_of_higher_priority_goes_first_whenever_it_can():
+    story = Story()
+    story.job(*map(chunk, range(1, 4)), name="low", priority=Priority.LOW)
+    story.job(*map(chunk, range(11, 14)), name="normal")
+    story.job(*map(chunk, range(21, 24)), name="high", priority=Priority.HIGH)
+    assert _run(story, until_sent=9) == [21, 22, 23, 11, 12, 13, 1, 2, 3]
+
+
+def test_a_small_job_behind_a_huge_one_is_next():
+    story = Story(queue_depth=4)
+    story.job(*map(chunk, range(1, 101)), name="huge")
+    before = _run(story, until_sent=30)
+    assert before == list(range(1, 31))
+    story.job(chunk(201), name="small")
+    assert 201 in _run(story, until_sent=2)
+
+
+def test_jobs_of_one_priority_send_the_same_number_of_bytes():
+    story = Story()
+    story.job(*[chunk(number, body_bytes=9_000_000) for number in range(1, 41)], name="large")
+    story.job(*[chunk(number, body_bytes=3_000_000) for number in range(101, 141)], name="small")
+    sent = _run(story, until_sent=24)
+    assert sum(number > 100 for number in sent) == 18
+
+
+def test_a_new_job_is_owed_nothing_for_the_time_before_it_came():
+    story = Story()
+    story.job(*map(chunk, range(1, 41)), name="a")
+    _run(story, until_sent=20)
+    story.job(*map(chunk, range(101, 141)), name="b")
+    sent = _run(story, until_sent=10)
+    assert 4 <= sum(number > 100 for number in sent) <= 6
+
+
+RIVALS = {number: [1] for number in range(101, 200)} | {1: list(range(101, 200))}
+
+
+def _rivals() -> Story:
+    """Return a story in which chunk 1 of one job shares a key with every chunk of another."""
+    story = Story(queue_depth=2)
+    story.job(*map(chunk, range(101, 200)), name="many", space=EMAIL, priority=Priority.HIGH)
+    story.job(chunk(1), name="one", space=EMAIL)
+    return story
+
+
+def test_a_chunk_that_is_passed_over_again_and_again_reserves_its_keys():
+    sent = _run(_rivals(), until_sent=45, step_ms=1_000, keys=RIVALS)
+    assert 20 <= sent.index(1) <= 42  # it takes a while until its keys are known
+
+
+def test_a_chunk_that_waits_for_long_reserves_its_keys():
+    sent = _run(_rivals(), until_sent=30, step_ms=200_000, keys=RIVALS)
+    assert sent.index(1) < 20
+
+
+def test_what_shares_no_key_with_a_reserved_chunk_goes_on():
+    story = _rivals()
+    cars = m.Space(entity="custom:car_c", key_field="vin", compared=False)
+    story.job(*map(chunk, range(301, 400)), name="others", space=cars, priority=Priority.HIGH)
+    sent = _run(story, until_sent=100, step_ms=1_000, keys=RIVALS)
+    assert sent[sent.index(1) - 1] > 300
