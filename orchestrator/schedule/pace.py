@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 GAIN = 4  # a new batch weighs a quarter, once there were as many: old ones are forgotten, one odd one is not believed
 DEVIATION_AT_FIRST = 0.5  # of the first batch's duration: one batch does not tell how others differ from it
-STEADY = 0.25  # of the average: batches that deviate by no more than this are steady
+STEADY = 0.2  # of the average: batches that deviate by no more than this are steady
 UNSTEADY_MEASURED_MIN = 3  # two batches that differ are chance
 LATER_MAX = 0.15  # of its likely duration, a batch is asked after later than that
 DEVIATIONS = 2  # how many mean deviations from the average a batch may be faster
