@@ -146,17 +146,10 @@ class Span:
 
 
 class Phase(StrEnum):
-    """Where a chunk is on its way.
+    """Where a chunk is on its way; ``schedule.state.STEPS`` has every step, ``docs/reference/phases.md`` a drawing.
 
-    ready -> submitting -> submitted -> collecting -> done
-               |              |-> ready (the batch failed as a whole; sent once more)
-               |              `-> done (Marketo no longer knows the batch)
-               |-> ready (not delivered, or refused for a time)
-               `-> unknown (sent, answer lost) -> submitting
-                      `-> submitted (its batch was found)
-    ready -> split (into parts, which are chunks of their own)
-    ready -> refused (for good)
-    ready -> cancelled
+    The usual way is ``ready``, ``submitting``, ``submitted``, ``collecting``, ``done``.  ``unknown`` is one that was
+    sent and whose answer is lost; ``split`` has parts that are chunks of their own.
     """
 
     READY = "ready"

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from orchestrator.cli.main import app
 from orchestrator.config import Settings, Subscription
 from orchestrator.origins import CREDENTIALS, RESERVED_VARIABLES
+from orchestrator.schedule.state import FINAL, STEPS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 HELP_COLUMNS = 100  # wide enough for most options on one line, narrow enough for a page
@@ -209,7 +210,40 @@ def _default(name: str, field: FieldInfo) -> str:
 
 # --- writing -----------------------------------------------------------------------------------------------
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page}
+# --- phases ------------------------------------------------------------------------------------------------
+
+PHASES_INTRO = """\
+# The phases of a chunk
+
+This page is generated from the table that the schedule itself goes by; `make docs` writes it anew.
+
+A chunk is a part of a file that fits one upload.  `status --json` tells the phase of each.  From `submitting` to
+`submitted`, and while it is `unknown`, it holds one of the ten places in Marketo's queue, and its keys.
+"""
+
+
+def _steps() -> Iterator[tuple[str, str, str, str]]:
+    """Yield phase, what happens, the phase behind it, and what it means; what changes nothing is left out."""
+    for (before, what), steps in STEPS.items():
+        meaning = (what.__doc__ or "").split(".")[0].split(";")[0].replace("\n", " ")
+        for after in steps:
+            if after is not before:
+                yield before, what.__name__, after, " ".join(meaning.split())
+
+
+def phases_page() -> str:
+    """Draw and list the steps from phase to phase."""
+    rows = list(_steps())
+    drawn = "\n".join(f"    {before} --> {after}: {what}" for before, what, after, _ in rows)
+    listed = "\n".join(f"| {before} | {what} | {after} | {meaning} |" for before, what, after, meaning in rows)
+    begin, ends = "    [*] --> ready", "\n".join(f"    {phase} --> [*]" for phase in FINAL)
+    return (
+        f"{PHASES_INTRO}\n```mermaid\nstateDiagram-v2\n{begin}\n{drawn}\n{ends}\n```\n\n"
+        f"| from | by | to | meaning |\n|---|---|---|---|\n{listed}\n"
+    )
+
+
+PAGES = {"commands.md": commands_page, "phases.md": phases_page, "settings.md": settings_page}
 
 
 def main() -> None:

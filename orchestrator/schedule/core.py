@@ -35,7 +35,7 @@ from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.seeking import is_sought
-from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob
+from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob, steps_of
 from orchestrator.schedule.turns import Turns
 
 
@@ -214,9 +214,10 @@ class Scheduler:
         if chunk.phase is Phase.READY:
             chunk.job.dequeue(chunk)
             chunk.job.moving.append(chunk)
-        chunk.phase = Phase.SUBMITTING
+        command = m.SubmitChunk(chunk=chunk.id, waited_for=waited_for or listed_for, waited_ms=waited_ms or listed_ms)
+        (chunk.phase,) = steps_of(chunk, command)
         chunk.submitted_ms = now_ms
-        yield m.SubmitChunk(chunk=chunk.id, waited_for=waited_for or listed_for, waited_ms=waited_ms or listed_ms)
+        yield command
 
     def _wanted(self, now_ms: int) -> int:
         """Return how many batches to keep at Marketo: as many as keep the importers busy, more behind others'."""

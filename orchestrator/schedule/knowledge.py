@@ -19,13 +19,13 @@ from orchestrator.schedule.seeking import Seeking, is_awaited
 from orchestrator.schedule.state import (
     FAILURES_BEFORE_SPLIT,
     FINAL,
-    STEPS,
     ImpossibleFact,
     Limits,
     TrackedChunk,
     TrackedJob,
     make_chunk,
     make_job,
+    steps_of,
 )
 from orchestrator.schedule.waits import Backoff, Gate, Patience
 
@@ -111,11 +111,8 @@ class Knowledge:
 
     def _chunk_fact(self, fact: m.ChunkFact, now_ms: int) -> None:
         chunk = self._chunks[fact.chunk]
-        before = chunk.phase
-        try:
-            chunk.phase = STEPS[before, type(fact)]
-        except KeyError:
-            raise ImpossibleFact(f"{type(fact).__name__} for chunk {chunk.id} in phase {before}") from None
+        steps = steps_of(chunk, fact)
+        chunk.phase = steps[0]
         match fact:
             case m.ClaimsComputed():
                 self._claims_computed(chunk, fact)
@@ -142,6 +139,8 @@ class Knowledge:
             case m.ChunkGivenUp():
                 chunk.job.count(chunk.rows, failed=chunk.rows)
                 self._retire(chunk)
+        if chunk.phase not in steps:
+            raise ImpossibleFact(f"chunk {chunk.id} is {chunk.phase} after {type(fact).__name__}")
 
     def _job_arrived(self, fact: m.JobArrived, now_ms: int) -> None:
         job = self.jobs.get(fact.job)

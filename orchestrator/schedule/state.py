@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
 from orchestrator.schedule.messages import (
+    AccessLost,
     BatchCollected,
     BatchGone,
     BatchPolled,
+    BatchSought,
     CallFailed,
     ChunkAccepted,
     ChunkDeferred,
@@ -21,8 +23,11 @@ from orchestrator.schedule.messages import (
     ClaimsComputed,
     Fact,
     JobArrived,
+    JobEnded,
+    SourceStopped,
     Space,
     Stop,
+    SubmitChunk,
 )
 from orchestrator.schedule.tally import Tally
 from orchestrator.schedule.waits import Gate
@@ -62,22 +67,28 @@ class Limits:
         return min(self.slots, 2 * self.importers if self.queue_depth is None else self.queue_depth)
 
 
-# Which fact may meet a chunk in which phase, and what becomes of it.  A batch that is polled moves on by its
-# status, in `Scheduler`.  Anything that is not in this table is a mistake of the caller.
-STEPS: dict[tuple[Phase, type[Fact]], Phase] = {
-    (Phase.SUBMITTING, ChunkAccepted): Phase.SUBMITTED,
-    (Phase.SUBMITTING, ChunkDeferred): Phase.READY,  # or UNKNOWN again, if an earlier upload is in doubt
-    (Phase.SUBMITTING, ChunkDeliveryLost): Phase.UNKNOWN,
-    (Phase.SUBMITTING, ChunkTooLarge): Phase.READY,
-    (Phase.SUBMITTED, BatchPolled): Phase.SUBMITTED,
-    (Phase.SUBMITTED, BatchGone): Phase.DONE,
-    (Phase.SUBMITTED, CallFailed): Phase.SUBMITTED,
-    (Phase.COLLECTING, CallFailed): Phase.COLLECTING,
-    (Phase.COLLECTING, BatchCollected): Phase.DONE,
-    (Phase.READY, ChunkParted): Phase.SPLIT,
-    (Phase.READY, ChunkGivenUp): Phase.REFUSED,
+# Which fact or command may meet a chunk in which phase, and the phases it may have then: the first, or, where more of
+# what is known decides, one of the others.  Anything that is not in this table is a mistake.
+STEPS: dict[tuple[Phase, type[Fact | SubmitChunk]], tuple[Phase, ...]] = {
+    (Phase.READY, SubmitChunk): (Phase.SUBMITTING,),
+    (Phase.READY, ChunkParted): (Phase.SPLIT,),
+    (Phase.READY, ChunkGivenUp): (Phase.REFUSED,),
+    (Phase.READY, JobEnded): (Phase.CANCELLED, Phase.READY),  # if somebody cancelled the job; else it can be resumed
+    (Phase.SUBMITTING, ChunkAccepted): (Phase.SUBMITTED,),
+    (Phase.SUBMITTING, ChunkDeferred): (Phase.READY, Phase.UNKNOWN),  # still, if an earlier upload is in doubt
+    (Phase.SUBMITTING, ChunkDeliveryLost): (Phase.UNKNOWN,),
+    (Phase.SUBMITTING, ChunkTooLarge): (Phase.READY,),
+    (Phase.SUBMITTING, SourceStopped): (Phase.READY, Phase.UNKNOWN),
+    (Phase.SUBMITTING, AccessLost): (Phase.READY, Phase.UNKNOWN),
+    (Phase.UNKNOWN, SubmitChunk): (Phase.SUBMITTING,),
+    (Phase.UNKNOWN, BatchSought): (Phase.UNKNOWN, Phase.SUBMITTED),  # if its batch was found
+    (Phase.SUBMITTED, BatchPolled): (Phase.SUBMITTED, Phase.COLLECTING, Phase.READY),  # complete; failed as a whole
+    (Phase.SUBMITTED, BatchGone): (Phase.DONE,),
+    (Phase.SUBMITTED, CallFailed): (Phase.SUBMITTED,),
+    (Phase.COLLECTING, CallFailed): (Phase.COLLECTING,),
+    (Phase.COLLECTING, BatchCollected): (Phase.DONE,),
     # Claims may be ready only after the phase moved on; they change no phase.
-    **{(phase, ClaimsComputed): phase for phase in Phase},
+    **{(phase, ClaimsComputed): (phase,) for phase in Phase},
 }
 
 IN_FLIGHT = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)  # these hold a slot and their claims
@@ -86,6 +97,14 @@ FINAL = (Phase.DONE, Phase.SPLIT, Phase.REFUSED, Phase.CANCELLED)
 SOURCE_STOPS = (Stop.SOURCE_REFUSED, Stop.SOURCE_CHANGED)  # other sources of the job go on
 
 OrderKey = tuple[int, int]
+
+
+def steps_of(chunk: TrackedChunk, what: Fact | SubmitChunk) -> tuple[Phase, ...]:
+    """Return the phases that a chunk may have after this; raises `ImpossibleFact` if it cannot be."""
+    try:
+        return STEPS[chunk.phase, type(what)]
+    except KeyError:
+        raise ImpossibleFact(f"{type(what).__name__} for chunk {chunk.id} in phase {chunk.phase}") from None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
