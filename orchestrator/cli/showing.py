@@ -34,6 +34,7 @@ from orchestrator.requests import ImportRequest
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.opened import is_url, without_secrets
 
+BATCH_LIFE_MS = 7 * 86_400_000  # Marketo tells of a batch for seven days
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
 _UNDER_WAY = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UNKNOWN)
@@ -121,6 +122,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
     lines += [f"  finding   {finding.message}" for finding in status.findings]
     lines += [f"  held      chunk {chunk.id}, whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
+    lines += _deadline_lines(status)
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
     if batches:
         header = ("BATCH", "CHUNK", "ROWS", "STATUS", "ACCEPTED", "FAILED", "WARNED", "SUBMITTED", "TOOK")
@@ -130,6 +132,16 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
         lines += ["", f"Next: {next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))}{flags}"]
     return lines
+
+
+def _deadline_lines(status: JobStatus) -> list[str]:
+    """Say until when Marketo tells what became of the oldest batch whose outcome is not fetched yet."""
+    open_ones = [chunk for chunk in status.chunks if chunk.phase in (Phase.SUBMITTED, Phase.COLLECTING)]
+    oldest = min(open_ones, key=lambda chunk: chunk.submitted_ms or 0, default=None)
+    if oldest is None or oldest.submitted_ms is None:
+        return []
+    until = moment(oldest.submitted_ms + BATCH_LIFE_MS)
+    return [f"  deadline  {until}: until then Marketo tells what became of batch {oldest.batch_id}"]
 
 
 def _held_words(status: JobStatus, chunk: Chunk) -> str:

@@ -152,10 +152,12 @@ def test_a_job_behind_another_begins_when_that_one_has_ended(place: Place, mark:
         with place.start("import", "second.csv", *behind, "--out", "second", "--json") as following:
             (planned,) = following.see("job.planned")
             shown = place.run("status", str(planned["job_id"])).out
+            driven = place.run("status", str(job)).out
             place.marketo.finish()
             ended_second = following.end()
         ended_first = driving.end()
 
+    assert "until then Marketo tells what became of batch" in driven
     assert f"after     job {job}" in shown
     assert "priority  high" in shown
     leads.assert_complete(ended_first, place.directory / "first", first)
