@@ -130,8 +130,9 @@ class Scheduler:
         return max(chunk.due_ms, self.known.calls_ready_ms)
 
     def _collecting(self) -> list[TrackedChunk]:
+        """Return the finished batches to be collected, first those that Marketo forgets first."""
         moving = [c for job in self.known.jobs.values() if not job.finishing for c in job.moving]
-        return [c for c in moving if c.phase is Phase.COLLECTING]
+        return sorted((c for c in moving if c.phase is Phase.COLLECTING), key=lambda c: (c.submitted_ms, c.id))
 
     def _collections(self, now_ms: int) -> Iterator[m.Command]:
         for chunk in self._collecting():

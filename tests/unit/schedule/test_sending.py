@@ -257,6 +257,13 @@ def test_a_collection_that_fails_is_repeated():
 # --- static lists ------------------------------------------------------------------------------------------
 
 
+def test_what_marketo_forgets_first_is_collected_first():
+    story = Story()
+    story.job(chunk(2, phase=Phase.COLLECTING, batch_id=1002, submitted_ms=0), name="b")
+    story.job(chunk(1, phase=Phase.COLLECTING, batch_id=1001, submitted_ms=-5_000), name="a")
+    assert story.decide()[:2] == ["collect 1", "collect 2"]
+
+
 def test_one_list_is_written_by_one_batch_at_a_time():
     story = Story()
     listed = m.Space(entity="person", key_field="email", exclusive="list:7", compared=False)
