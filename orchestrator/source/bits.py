@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
+Counts = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 
 WORD_BITS = 64
@@ -31,12 +32,12 @@ def mask(values: Bytes, value: int, flags: Flags) -> Words:
     return packed(flags)
 
 
-def shifted(words: Words, carry: int, out: Words) -> Words:
-    """Move every bit to the next byte; ``carry`` becomes the first bit."""
-    np.left_shift(words, _ONE, out=out)
-    out[1:] |= words[:-1] >> _TOP_BIT
+def shifted(words: Words, carry: int, out: Words, distance: int = 1) -> Words:
+    """Move every bit to the next byte, or further; ``carry`` becomes the first bits."""
+    np.left_shift(words, distance, out=out)
+    out[1:] |= words[:-1] >> np.uint64(WORD_BITS - distance)
     if carry:
-        out[0] |= _ONE
+        out[0] |= np.uint64(carry)
     return out
 
 
@@ -57,7 +58,12 @@ def running_xor(words: Words, odd: int, out: Words, room: Words) -> Words:
 
 def count(words: Words) -> int:
     """Count the bits that are set."""
-    return int(np.add.reduce(np.bitwise_count(words), dtype=np.int64))
+    return total(np.bitwise_count(words))
+
+
+def total(counts: Counts) -> int:
+    """Add up how many bits are set in each of some words."""
+    return int(np.add.reduce(counts, dtype=np.uint32))
 
 
 def first_offset(words: Words) -> int | None:
@@ -69,11 +75,8 @@ def first_offset(words: Words) -> int | None:
 
 def last_offset(words: Words) -> int | None:
     """Return the offset of the last bit that is set, if any is."""
-    index = len(words) - 1
-    if not words[index]:
-        index -= int((words[::-1] != 0).argmax())
-    word = int(words[index])
-    return index * WORD_BITS + word.bit_length() - 1 if word else None
+    index = (words != 0).tobytes().rfind(1)
+    return index * WORD_BITS + int(words[index]).bit_length() - 1 if index >= 0 else None
 
 
 def first_from(words: Words, offset: int) -> int | None:
@@ -113,6 +116,14 @@ def count_until(words: Words, offset: int) -> int:
     """Count the bits that are set up to one, and with it."""
     index, bit = divmod(offset, WORD_BITS)
     return count(words[:index]) + (int(words[index]) & (2 << bit) - 1).bit_count()
+
+
+def count_from(words: Words, offset: int) -> int:
+    """Count the bits that are set from one on."""
+    index, bit = divmod(offset, WORD_BITS)
+    if index >= len(words):
+        return 0
+    return (int(words[index]) >> bit).bit_count() + count(words[index + 1 :])
 
 
 def offsets(words: Words) -> Offsets:

@@ -1,9 +1,9 @@
 """A file as blocks of bytes, read one ahead of whoever looks at them.
 
-Reading and checksums need half of the time that planning takes, and neither needs the interpreter: a thread does
-both for the next block while this one is looked at, and begins to look at it if it has the time.  The blocks are a few buffers that are filled again and again,
-so a file of any size takes the memory of a small one.  No file is mapped into memory: one that is cut short while
-it is read would end the process.
+What can be said of a block without those before it takes half of the time of planning, and hardly needs the
+interpreter: a thread reads the next block and finds it out while this one is looked at.  The blocks are a few buffers
+that are filled again and again, so a file of any size takes the memory of a small one.  No file is mapped into
+memory: one that is cut short while it is read would end the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.source.bits import WORD_BITS, Words, mask, packed
+from orchestrator.source.bits import WORD_BITS, Flags, Words, mask, packed
 from orchestrator.source.checksums import checksum
 
 BLOCK_BYTES: Final = 524_288  # the masks of one block stay in the processor's second-level cache
@@ -34,8 +34,8 @@ class TornReadError(Exception):
 class Block:
     """A buffer and what it holds at the moment."""
 
-    def __init__(self, bytes_max: int) -> None:
-        """Make room for a block."""
+    def __init__(self, bytes_max: int, flags: Flags | None = None) -> None:
+        """Make room for a block; ``flags`` may be shared by blocks that are filled by one thread."""
         self.data = bytearray(-(-bytes_max // WORD_BITS) * WORD_BITS)
         self.view = memoryview(self.data)
         self.values: NDArray[np.uint8] = np.frombuffer(self.data, np.uint8)
@@ -43,12 +43,13 @@ class Block:
         self.size = 0
         self.words = 0  # that many words of masks it takes; the bytes behind ``size`` are NUL
         self.checksum = 0  # the CRC-32 of this block alone
-        self.lowest = 0  # the least byte, those from 0x80 on counted as negative
+        self.ascii = True
+        self.nuls = 0
         self.quoted = False  # whether there is a quote
         self.returned = False  # whether there is a carriage return
-        self._flags = np.empty(len(self.data), np.bool_)
-        self._line_feeds: Words | None = None
-        self._characters: tuple[Words, Words] | None = None
+        self.line_feeds: Words = np.empty(0, np.uint64)  # the mask of all line feeds
+        self.leads = self.continuing = self.line_feeds  # of bytes that lead or continue a character, if not ASCII
+        self.flags = np.empty(len(self.data), np.bool_) if flags is None else flags
 
     def fill(self, descriptor: int, offset: int, size: int) -> None:
         """Read a block; raises `TornReadError` if the file ends before."""
@@ -65,41 +66,23 @@ class Block:
         self.view[: len(data)] = data
         self._examine(offset, len(data))
 
-    @property
-    def line_feeds(self) -> Words:
-        """The mask of all line feeds."""
-        if self._line_feeds is None:
-            size = self.words * WORD_BITS
-            self._line_feeds = mask(self.values[:size], LINE_FEED, self._flags[:size])
-        return self._line_feeds
-
-    @property
-    def characters(self) -> tuple[Words, Words]:
-        """The masks of the bytes that lead a character of several bytes, and of those that continue one."""
-        if self._characters is None:
-            size = self.words * WORD_BITS
-            values, flags = self.values[:size], self._flags[:size]
-            leads = packed(np.greater_equal(values, LEADS, out=flags))
-            self._characters = leads, packed(np.less(values.view(np.int8), LEADS - 0x100, out=flags))
-        return self._characters
-
-    def prepare(self) -> None:
-        """Make the masks that are certainly needed."""
-        _ = self.line_feeds
-        if self.lowest < 0:
-            _ = self.characters
-
     def _examine(self, offset: int, size: int) -> None:
         self.words = -(-size // WORD_BITS)
         if missing := self.words * WORD_BITS - size:
             self.view[size : size + missing] = bytes(missing)
         self.offset = offset
         self.size = size
-        self.checksum = checksum(self.values[:size], self._flags.view(np.uint8))
-        self._line_feeds = self._characters = None
-        self.lowest = int(self.values[:size].view(np.int8).min())
+        self.checksum = checksum(self.view[:size])
+        lowest = int(self.values[:size].view(np.int8).min())
+        self.ascii = lowest >= 0
+        self.nuls = self.data.count(0, 0, size) if lowest <= 0 and self.data.find(0, 0, size) >= 0 else 0
         self.quoted = self.data.find(QUOTE, 0, size) >= 0
         self.returned = self.data.find(CARRIAGE_RETURN, 0, size) >= 0
+        values, flags = self.values[: self.words * WORD_BITS], self.flags[: self.words * WORD_BITS]
+        self.line_feeds = mask(values, LINE_FEED, flags)
+        if not self.ascii:
+            self.leads = packed(np.greater_equal(values, LEADS, out=flags))
+            self.continuing = packed(np.less(values.view(np.int8), LEADS - 0x100, out=flags))
 
 
 def read_blocks(descriptor: int, start: int, stop: int, block_bytes: int) -> Generator[Block, None, None]:
@@ -115,8 +98,9 @@ def read_blocks(descriptor: int, start: int, stop: int, block_bytes: int) -> Gen
         return
     free: SimpleQueue[Block | None] = SimpleQueue()
     filled: SimpleQueue[Block | BaseException | None] = SimpleQueue()
-    for _ in range(_SLOTS):
-        free.put(Block(block_bytes))
+    first = Block(block_bytes)
+    for block in (first, *(Block(block_bytes, first.flags) for _ in range(_SLOTS - 1))):
+        free.put(block)
 
     def fill() -> None:
         try:
@@ -125,8 +109,6 @@ def read_blocks(descriptor: int, start: int, stop: int, block_bytes: int) -> Gen
                 if block is None:
                     return
                 block.fill(descriptor, offset, min(block_bytes, stop - offset))
-                if not filled.empty():
-                    block.prepare()  # the other side is busy
                 filled.put(block)
             filled.put(None)
         except BaseException as error:  # noqa: BLE001  # raised again where the blocks are wanted

@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.source.bits import Words, offsets, running_xor
+from orchestrator.source import bits
+from orchestrator.source.bits import Counts, Words, offsets
 from orchestrator.source.masks import Scan
 
 _ONE = np.uint64(1)
@@ -41,59 +42,77 @@ class CellCount:
     def __init__(self, columns: int) -> None:
         """Expect so many cells."""
         self._delimiters = columns - 1  # of a row
+        self._small: type[np.uint8 | np.uint32] = np.uint8 if columns <= 2**8 else np.uint32
         self._before = 0  # delimiters in the record under way, in the blocks before
 
-    def check(self, seen: Scan, blanks: Words) -> Deviations | None:
-        """Return which rows of the next block deviate, None if none does; ``blanks`` are ends of blank lines."""
+    def are_right(self, seen: Scan, ends_in_words: Counts, records: int, done: int) -> bool:
+        """Take the next block if all rows that end in it have the right number of cells, and that is above 1.
+
+        Then no line of it is blank.  Else False is returned and nothing taken.  So many ``records`` end in the block,
+        the last one before ``done``.
+        """
         if self._delimiters == 0:
-            sound = self._before == 0 and not seen.delimiters.any()
-        elif self._delimiters == 1:
-            sound = self._alternate(seen)
-        else:
-            sound = self._add_up(seen)
-        return None if sound else self._compare(seen, blanks)
+            return False
+        in_words = np.bitwise_count(seen.delimiters)
+        delimiters = self._before + bits.total(in_words)
+        tail = bits.count_from(seen.delimiters, done) if records else delimiters
+        if delimiters - tail != self._delimiters * records:
+            return False
+        sound = self._alternate(seen) if self._delimiters == 1 else self._add_up(seen, ends_in_words, in_words)
+        if sound:
+            self._before = tail
+        return sound
 
     def last(self) -> int:
         """Return how many cells a record has that ends here: more than the header, fewer, or 0."""
         return self._before - self._delimiters
 
     def _alternate(self, seen: Scan) -> bool:
-        """Check rows of two cells: every other delimiter or end is an end."""
-        if self._before > 1:
-            return False
-        turns = seen.delimiters | seen.ends
-        odd = running_xor(turns, self._before, np.empty_like(turns), np.empty_like(turns))
-        if (odd & seen.ends).any() or (seen.delimiters & ~odd).any():
-            return False
-        self._before = int(odd[-1] >> np.uint64(63))
-        return True
+        """Check rows of two cells: delimiters and ends take turns.
 
-    def _add_up(self, seen: Scan) -> bool:
-        """Check rows of three cells or more, word by word."""
-        ends_in_words = np.bitwise_count(seen.ends)
+        Where they do, end minus delimiter, read as numbers, sets the bits from each delimiter up to before its end.
+        A word that begins within a row lacks that much, which is a one to take away.
+        """
+        turns = seen.delimiters | seen.ends
+        within = np.empty(len(turns) + 1, np.bool_)  # a row, at the beginning of each word and behind the last
+        within[0] = self._before
+        np.greater(seen.delimiters, seen.ends, out=within[1:])
+        if not turns.all():  # what holds before a word without turns holds behind it
+            latest = np.where(turns != 0, np.arange(1, len(within)), 0)
+            within[1:] = within[np.maximum.accumulate(latest)]
+        difference = seen.ends - seen.delimiters
+        difference -= within[:-1]
+        difference &= turns
+        return self._before <= 1 and np.array_equal(difference, seen.delimiters)
+
+    def _add_up(self, seen: Scan, ends_in_words: Counts, in_words: Counts) -> bool:
+        """Check rows of three cells or more, word by word.
+
+        The numbers are kept small, so they may be wrong by a multiple of what fits.  But no row has fewer delimiters
+        than none, so none can have more than it should if all of them have as many as they should together.
+        """
         most = int(ends_in_words.max())
         if most > ENDS_IN_WORD_MAX:
             return False
-        growth = np.bitwise_count(seen.delimiters) - ends_in_words * np.int32(self._delimiters)
-        behind = np.cumsum(growth, dtype=np.int32)
-        before = behind - growth
-        ends, low = seen.ends, np.empty_like(seen.ends)
+        small = self._small
+        growth = in_words - ends_in_words * small(self._delimiters)
+        before = np.subtract(np.add.accumulate(growth, dtype=np.uint32).astype(small), growth)
+        ends, low, wrong = seen.ends, np.empty_like(seen.ends), np.empty(len(seen.ends), np.bool_)
         for nth in range(1, most + 1):
-            np.negative(ends, out=low)
-            low &= ends
-            low -= _ONE  # all below the lowest end; everything if there is none
+            rest = ends & (ends - _ONE) if nth < most else None
+            np.subtract(ends if rest is None else ends ^ rest, _ONE, out=low)  # all below the lowest end
             low &= seen.delimiters
-            wrong = before + np.bitwise_count(low) != self._delimiters * nth - self._before
-            wrong &= ends != 0
+            expected = (self._delimiters * nth - self._before) % (int(np.iinfo(small).max) + 1)
+            np.not_equal(before + np.bitwise_count(low), small(expected), out=wrong)
+            wrong &= ends_in_words >= nth
             if wrong.any():
                 return False
-            if nth < most:
-                ends = ends & (ends - _ONE)
-        self._before += int(behind[-1])
+            if rest is not None:
+                ends = rest
         return True
 
-    def _compare(self, seen: Scan, blanks: Words) -> Deviations | None:
-        """Look at every record."""
+    def compare(self, seen: Scan, blanks: Words) -> Deviations | None:
+        """Take the next block and say which of its rows deviate, if any; ``blanks`` are ends of blank lines."""
         ends, delimiters = offsets(seen.ends), offsets(seen.delimiters)
         before = np.searchsorted(delimiters, ends)
         had = np.diff(before, prepend=0)

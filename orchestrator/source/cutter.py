@@ -11,7 +11,6 @@ what is left of that, is read again from there on.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from orchestrator.model import Span
 from orchestrator.source import bits
 from orchestrator.source.blocks import BLOCK_BYTES, LINE_FEED, Block
 from orchestrator.source.cells import CellCount, Deviation
-from orchestrator.source.checksums import appended
+from orchestrator.source.checksums import appended, checksum
 from orchestrator.source.masks import Scan, Scanner, blank_ends
 from orchestrator.source.oddities import Oddities, Oddity
 from orchestrator.source.walk import BEFORE_BYTES, FILE_STARTS, State
@@ -106,28 +105,32 @@ class Cutter:
     def feed(self, block: Block) -> None:
         """Take the next bytes, at least one."""
         seen = self._scanner.scan(block, self.state, self._before)
-        records = bits.count(seen.ends)
+        ends_in_words = np.bitwise_count(seen.ends)
+        records = bits.total(ends_in_words)
+        done = (bits.last_offset(seen.ends) or 0) + 1 if records else 0
         line_feeds = records if seen.ends is seen.line_feeds else bits.count(seen.line_feeds)
-        blanks = blank_ends(
-            seen, record_starts=self._offset == self.last_end.offset, carriage_return_starts=self._only_return
-        )
-        blank_count = bits.count(blanks) if blanks.any() else 0
+        blanks = None
+        if self._cells is None or not self._cells.are_right(seen, ends_in_words, records, done):
+            blanks = blank_ends(
+                seen, record_starts=self._offset == self.last_end.offset, carriage_return_starts=self._only_return
+            )
+        blank_count = 0 if blanks is None else bits.count(blanks)
         self._notice(block, seen, blanks, blank_count)
         cut = False
         if records:
-            done = (bits.last_offset(seen.ends) or 0) + 1
+            behind = 0 if seen.ends is seen.line_feeds else bits.count_from(seen.line_feeds, done)
             end = Mark(
                 offset=self._offset + done,
                 rows=self.rows + records - blank_count,
-                line_feeds=self.line_feeds + line_feeds - block.data.count(LINE_FEED, done, block.size),
+                line_feeds=self.line_feeds + line_feeds - behind,
             )
             if self._fits(end):
                 self.last_end, self._end_block, self._checksum_at_block = end, self._offset, self._checksum
             else:
-                self._cut(block, seen, blanks)
+                self._cut(block, seen, blanks if blank_count else None)
                 cut = True
         if not cut:
-            self._checksum = self._with(block)
+            self._checksum = appended(self._checksum, block.checksum, block.size)
         self._offset += block.size
         self.line_feeds += line_feeds
         self.state = seen.state
@@ -152,8 +155,8 @@ class Cutter:
         self._end_block, self._checksum_at_block = self._offset, self._checksum
         self._close(self.last_end)
 
-    def _notice(self, block: Block, seen: Scan, blanks: bits.Words, blank_count: int) -> None:
-        """Count what is odd in a block."""
+    def _notice(self, block: Block, seen: Scan, blanks: bits.Words | None, blank_count: int) -> None:
+        """Count what is odd in a block; ``blanks`` None: every row has the cells it should have."""
 
         def note(kind: Oddity, count: int, offset: int) -> None:
             """Note a kind that was seen first in the line of this byte."""
@@ -162,13 +165,13 @@ class Cutter:
 
         for offset, kind in seen.odd:
             note(kind, 1, offset)
-        if blank_count:
+        if blanks is not None and blank_count:
             note(Oddity.BLANK_LINE, blank_count, bits.first_offset(blanks) or 0)
-        if block.lowest <= 0 and (nuls := block.data.count(0, 0, block.size)):
-            note(Oddity.NUL, nuls, block.data.find(0))
+        if block.nuls:
+            note(Oddity.NUL, block.nuls, block.data.find(0))
         if self._line_end is not None:
             self._notice_line_ends(block, seen, note)
-        if self._cells is not None and (wrong := self._cells.check(seen, blanks)) is not None:
+        if self._cells is not None and blanks is not None and (wrong := self._cells.compare(seen, blanks)):
             for kind, deviation in ((Oddity.CELLS_MISSING, wrong.missing), (Oddity.CELLS_LEFT_OVER, wrong.left_over)):
                 self._note_cells(kind, deviation, note)
 
@@ -190,12 +193,6 @@ class Cutter:
         if others is not None and (count := bits.count(others)):
             note(Oddity.OTHER_LINE_END, count, bits.first_offset(others) or 0)
 
-    def _with(self, block: Block) -> int:
-        """Return the checksum with this block behind it."""
-        if block.size == self._block_bytes:
-            return appended(self._checksum, block.checksum, block.size)
-        return zlib.crc32(block.view[: block.size], self._checksum)
-
     def _fits(self, end: Mark) -> bool:
         start, limits = self._start, self._limits
         return end.offset - start.offset <= limits.bytes_max and end.rows - start.rows <= limits.rows_max
@@ -208,12 +205,10 @@ class Cutter:
         if not self._may_close(next_end):
             return False
         end = self.last_end.offset
-        self._append(zlib.crc32(self._read(self._end_block, end), self._checksum_at_block))
+        self._append(checksum(self._read(self._end_block, end), self._checksum_at_block))
         self._checksum = 0
         for offset in range(end, self._offset, self._block_bytes):
-            self._checksum = zlib.crc32(
-                self._read(offset, min(offset + self._block_bytes, self._offset)), self._checksum
-            )
+            self._checksum = checksum(self._read(offset, min(offset + self._block_bytes, self._offset)), self._checksum)
         return True
 
     def _may_close(self, next_end: Mark) -> bool:
@@ -228,7 +223,7 @@ class Cutter:
             )
         return False
 
-    def _append(self, checksum: int) -> None:
+    def _append(self, crc32: int) -> None:
         """Append the span that ends at the last record end, if it has rows, and begin the next one."""
         start, end = self._start, self.last_end
         if end.rows > start.rows:
@@ -240,14 +235,14 @@ class Cutter:
                     first_row=start.rows + 1,
                     rows=end.rows - start.rows,
                     first_line=start.line_feeds + 1,
-                    crc32=checksum,
+                    crc32=crc32,
                 )
             )
         self._start = end
 
-    def _cut(self, block: Block, seen: Scan, blanks: bits.Words) -> None:
+    def _cut(self, block: Block, seen: Scan, blanks: bits.Words | None) -> None:
         """Take the records that end in this block one span after the other."""
-        rows = seen.ends & ~blanks
+        rows = seen.ends if blanks is None else seen.ends & ~blanks
         rows_before = self.rows
         done = 0  # so much of the block is in spans, or in the one under way, and in the checksum
 
@@ -272,6 +267,6 @@ class Cutter:
                     continue
                 last = following  # a record over the cap, by itself
             self._end_block, self._checksum_at_block = self._offset + done, self._checksum
-            self._checksum = zlib.crc32(block.view[done : last + 1], self._checksum)
+            self._checksum = checksum(block.view[done : last + 1], self._checksum)
             self.last_end, done = mark(last), last + 1
-        self._checksum = zlib.crc32(block.view[done : block.size], self._checksum)
+        self._checksum = checksum(block.view[done : block.size], self._checksum)

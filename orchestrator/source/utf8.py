@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.source.bits import WORD_BITS, Words, clear, mask, packed, shifted
+from orchestrator.source.bits import WORD_BITS, clear, mask, packed, shifted
 from orchestrator.source.blocks import LEADS, LINE_FEED, Block
 from orchestrator.source.detect import not_utf8
 
@@ -42,7 +42,7 @@ class Utf8Check:
     def feed(self, block: Block, *, line_feeds: int) -> None:
         """Check the next block; ``line_feeds`` stand before it in the file."""
         self._stop = block.offset + block.size
-        if block.lowest >= 0 and not self._pending:
+        if block.ascii and not self._pending:
             return
         missing = _length(self._pending) - len(self._pending)
         head = min(missing, block.size)
@@ -70,27 +70,22 @@ class Utf8Check:
 
     def _is_sound(self, block: Block, head: int, tail: int) -> bool:
         """Check a block without its first ``head`` and last ``tail`` bytes, which belong to characters cut in two."""
-        values = block.values[: block.words * WORD_BITS]
-        flags = self._flags[: len(values)]
         stop = block.size - tail
+        values, flags = block.values[: block.words * WORD_BITS], self._flags[: block.words * WORD_BITS]
         highest = int(values[:stop].max()) if stop else 0
-
-        def without_tail(words: Words) -> Words:
-            for offset in range(stop, block.size):
-                clear(words, offset)
-            return words
-
-        def from_(value: int) -> Words:
-            return without_tail(packed(np.greater_equal(values, value, out=flags)))
-
-        leads, continuing = map(without_tail, block.characters)
+        leads, continuing = block.leads, block.continuing
+        for offset in range(stop, block.size):
+            clear(leads, offset)
+            clear(continuing, offset)
         for offset in range(head):
             clear(continuing, offset)
-        expected = _moved(leads, 1)
-        if highest >= _LEADS_THREE:
-            expected |= _moved(from_(_LEADS_THREE), 2)
-        if highest >= _LEADS_FOUR:
-            expected |= _moved(from_(_LEADS_FOUR), 3)
+        room = np.empty_like(leads)
+        expected = shifted(leads, 0, np.empty_like(leads))
+        for lead, distance in ((_LEADS_THREE, 2), (_LEADS_FOUR, 3)):
+            if highest >= lead:
+                longer = packed(np.greater_equal(values, lead, out=flags))
+                longer &= leads
+                expected |= shifted(longer, 0, room, distance)
         if highest > _HIGHEST or not np.array_equal(expected, continuing):
             return False
         data = block.data
@@ -98,18 +93,11 @@ class Utf8Check:
             return False
         for lead, bound, below in _SECOND_BYTES:
             if highest >= lead and data.find(lead, 0, stop) >= 0:
-                second = _moved(mask(values, lead, flags), 1)
-                np.less(values, bound, out=flags)
-                fits = packed(flags)
+                second = shifted(mask(values, lead, flags), 0, room)
+                fits = packed(np.less(values, bound, out=flags))
                 if (second & (~fits if below else fits) & continuing).any():
                     return False
         return True
-
-
-def _moved(words: Words, distance: int) -> Words:
-    for _ in range(distance):
-        words = shifted(words, 0, np.empty_like(words))
-    return words
 
 
 def _length(beginning: bytes) -> int:

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from orchestrator.errors import (
     UnterminatedQuote,
 )
 from orchestrator.model import FileIdentity, Format, Source, Span
-from orchestrator.source import bits, blocks, checksums, masks
+from orchestrator.source import bits, blocks, masks
 from orchestrator.source.oddities import Oddity
 from orchestrator.source.opening import read_span
 from orchestrator.source.split import plan, replan
@@ -393,18 +392,6 @@ def test_planning_takes_the_same_memory_whatever_the_size_of_the_file(tmp_path, 
 
 def planned_as_it_is(path):
     return plan(path, index=0, given="x.csv", format=None, part_bytes_max=9_500_000, rows_max=250_000)
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32), size=st.integers(0, 600_000))
-@example(seed=1, size=checksums.FOLDED_BYTES_MIN - 1)
-@example(seed=1, size=checksums.FOLDED_BYTES_MIN)
-@example(seed=1, size=blocks.BLOCK_BYTES)
-def test_a_folded_checksum_is_the_one_of_zlib(seed, size):
-    data = Random(seed).randbytes(size)
-    values, room = np.frombuffer(data, np.uint8), np.empty(size, np.uint8)
-    assert checksums.checksum(values, room) == zlib.crc32(data)
-    assert checksums.appended(zlib.crc32(b"before"), zlib.crc32(data), size) == zlib.crc32(b"before" + data)
 
 
 BYTES_OF_CHARACTERS = [
