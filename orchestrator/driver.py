@@ -9,7 +9,7 @@ journal still says that it was under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Lease
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import next_try_ms, quota_day
-from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
+from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Source, Wish
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
 from orchestrator.probes import Probes
@@ -45,6 +45,7 @@ from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
 
+TRUSTED_FOR_MS = 30 * 86_400_000  # what went well longer ago says little about the next job
 USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often tells little
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
@@ -329,12 +330,19 @@ class Driver:
             waits_for_quota=job.options.waits_for_quota,
             on_unknown=job.options.on_unknown,
             priority=job.options.priority,
+            trusted=await self._is_like_before(job, driven.sources),
         )
         self._scheduler.apply(arrived, self._clock.now_ms())
         for chunk in chunks:
             if chunk.phase is Phase.SUBMITTING and self._submission is None:
                 await self._uploads.note_lost(driven, chunk)
         self._log.info("job.taken_in", job_id=job.id, sends=sends, chunks=len(chunks))
+
+    async def _is_like_before(self, job: Job, sources: Sequence[Source]) -> bool:
+        """Tell whether rows of the same columns as each of these sources went well into the job's target of late."""
+        headers = {source.header for source in sources}
+        since_ms = self._clock.now_ms() - TRUSTED_FOR_MS
+        return await self._journal.went_well(job.host, job.target, headers, since_ms=since_ms)
 
     def _take_out(self, job: JobId) -> None:
         """Forget a job that has ended, and look at once whether somebody wants it again by now."""

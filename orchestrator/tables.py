@@ -65,7 +65,13 @@ class Limits(Table):
 class Schedule(Table):
     """In which order and how eagerly chunks are sent."""
 
-    slow_start: bool = Field(True, description="a job's second batch waits for the first one; no effect yet")
+    slow_start: bool = Field(
+        True,
+        description=(
+            "a job's second batch waits until the first is complete, unless rows of the same columns went well into the "
+            "same target within 30 days"
+        ),
+    )
     lookahead_chunks: Whole = Field(16, ge=1, le=64, description="unsent chunks of a job that are candidates")
 
 

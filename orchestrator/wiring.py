@@ -47,6 +47,7 @@ def schedule_limits(settings: Settings, limits: tables.Limits) -> Limits:
         importers=limits.importers,
         queue_depth=None if limits.queue_depth == "auto" else limits.queue_depth,
         lookahead_chunks=settings.schedule.lookahead_chunks,
+        slow_start=settings.schedule.slow_start,
         poll_min_ms=_ms(settings.polling.interval_seconds_min),
         poll_max_ms=_ms(settings.polling.interval_seconds_max),
         backoff_min_ms=_ms(settings.backoff.seconds_min),

@@ -27,7 +27,7 @@ from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Counters, DayCalls, Lease, Owner, Progress
-from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source
+from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source, Target
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
 CONFIRMED_MS: Final = 10_000  # an answer older than this says nothing about now; leases are good for 20 seconds
@@ -103,6 +103,10 @@ class Journal:
     async def counters(self, job_id: JobId) -> Counters:
         """Return the API calls and the waits of a job."""
         return await self._read(reading.job_counters, job_id)
+
+    async def went_well(self, host: str, target: Target, headers: Collection[bytes], *, since_ms: int) -> bool:
+        """Tell whether batches with each of these headers were completed, with a row accepted, since a moment."""
+        return await self._read(reading.went_well, host, target, headers, since_ms)
 
     async def calls_of(self, host: str, day: str) -> DayCalls:
         """Return the API calls of a subscription on a day of its quota."""

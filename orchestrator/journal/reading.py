@@ -12,7 +12,7 @@ from orchestrator.events import Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
 from orchestrator.journal.values import Counters, DayCalls, Progress, Tally, Wait
-from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source
+from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source, Target
 
 OTHERS: Final = "others"  # in place of a kind of calls: those that others made
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
@@ -93,6 +93,20 @@ def day_calls(connection: Connection, host: str, day: str) -> DayCalls:
     found = {kind: int(count) for kind, count in connection.execute(query.group_by(calls.c.kind))}
     others = found.pop(OTHERS, 0)
     return DayCalls(own=sum(found.values()) - found.get("token", 0), others=others)
+
+
+def went_well(connection: Connection, host: str, target: Target, headers: Collection[bytes], since_ms: int) -> bool:
+    """Tell whether a subscription has completed batches into a target with each of these headers since a moment."""
+    completed = (
+        select(chunks.c.id)
+        .join(sources, (sources.c.job_id == chunks.c.job_id) & (sources.c.position == chunks.c.source))
+        .join(jobs, jobs.c.id == chunks.c.job_id)
+        .where(jobs.c.host == host, jobs.c.target == codec.pack_target(target))
+        .where(chunks.c.status == BatchStatus.COMPLETE, chunks.c.accepted > 0, chunks.c.completed_ms >= since_ms)
+        .limit(1)
+    )
+    found = (connection.execute(completed.where(sources.c.header == header)).first() for header in sorted(headers))
+    return all(row is not None for row in found)
 
 
 def job_progress(connection: Connection, job_id: JobId) -> Progress:

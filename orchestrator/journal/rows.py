@@ -61,7 +61,7 @@ def _known(what: str) -> Iterator[None]:
         ) from error
 
 
-def _pack_target(target: Target) -> dict[str, Any]:
+def pack_target(target: Target) -> dict[str, Any]:
     """Return a target as JSON, with the name of its kind under `object`."""
     name = next(name for name, kind in _TARGETS.items() if isinstance(target, kind))
     return {"object": name, **asdict(target)}
@@ -96,7 +96,7 @@ def _unpack_options(data: Mapping[str, Any]) -> JobOptions:
 def pack_job(job: Job) -> dict[str, Any]:
     """Return the row of a job."""
     row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
-    row["target"] = _pack_target(job.target)
+    row["target"] = pack_target(job.target)
     row["options"] = asdict(job.options)
     row["home"] = None if job.home is None else asdict(job.home)
     return row

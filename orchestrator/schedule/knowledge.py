@@ -150,7 +150,7 @@ class Knowledge:
             if fact.sends and goes_on and not job.finishing:
                 self._begin_sending(job)
             return
-        job = self.jobs[fact.job] = make_job(fact, Gate(self._backoff()))
+        job = self.jobs[fact.job] = make_job(fact, Gate(self._backoff()), slow_start=self.limits.slow_start)
         finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
         job.completed = len(finished)
         for seen in fact.chunks:

@@ -94,6 +94,7 @@ class JobArrived:
     waits_for_quota: bool = True
     on_unknown: OnUnknown = OnUnknown.PROBE
     priority: Priority = Priority.NORMAL
+    trusted: bool = True  # the like of it went well before, or nobody minds: its batches need not wait for the first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

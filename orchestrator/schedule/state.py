@@ -47,6 +47,7 @@ class Limits:
     importers: int = 2
     queue_depth: int | None = None  # None: as many as keep the importers busy
     lookahead_chunks: int = 16
+    slow_start: bool = True  # of a job that is not trusted, the second batch waits for the first
     poll_min_ms: int = 5_000
     poll_max_ms: int = 30_000
     backoff_min_ms: int = 5_000
@@ -202,6 +203,7 @@ class TrackedJob:
     stops_behind_canary: bool = False
     waits_for_quota: bool = True
     priority: Priority = Priority.NORMAL
+    trusted: bool = True
     sent_bytes: int | None = None  # compared with other jobs', to be fair; None: its first turn is still to come
     completed: int = 0
     failed_in_a_row: int = 0
@@ -212,6 +214,11 @@ class TrackedJob:
     def sending(self) -> bool:
         """Tell whether anything more of it may be submitted."""
         return self.sends and all(stop in SOURCE_STOPS for stop in self.stops)
+
+    @property
+    def proving(self) -> bool:
+        """Tell whether it waits for its first batch: nothing else of it is sent before one is complete."""
+        return not self.trusted and not self.completed and any(chunk.holds_slot for chunk in self.moving)
 
     @property
     def queue(self) -> list[TrackedChunk]:
@@ -252,7 +259,7 @@ class TrackedJob:
             del self.ready[at]
 
 
-def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
+def make_job(fact: JobArrived, gate: Gate, *, slow_start: bool) -> TrackedJob:
     """Build the state of a job without chunks."""
     return TrackedJob(
         id=fact.job,
@@ -264,6 +271,7 @@ def make_job(fact: JobArrived, gate: Gate) -> TrackedJob:
         stops_behind_canary=fact.stops_behind_canary,
         waits_for_quota=fact.waits_for_quota,
         priority=fact.priority,
+        trusted=fact.trusted or not slow_start,
     )
 
 

@@ -8,6 +8,8 @@
 * **Patience.**  The first chunk of a job may share keys with what other jobs have under way, again and again.  Passed
   over often or long enough, it reserves its keys: nothing of another job that shares them is sent before it, and it
   goes as soon as it can, whatever its priority, or those who wait for it would wait for ever.
+* **Slow start.**  Of a job that is like none before it, one batch goes alone, and nothing more before a batch of it is
+  complete: what is wrong with all of its rows then shows in few of them.  While it waits it reserves nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Turns:
 
     def next(self, held: Sequence[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the chunk whose turn it is while ``held`` are under way, None if none may be sent."""
-        jobs = [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms and self.window(job)]
+        jobs = [job for job in self._open(now_ms) if self.window(job)]
         reserved = self.reserved(now_ms)
         tired = [chunk.job for chunk in reserved]  # others wait for what they reserve
         rested = sorted(jobs, key=lambda job: (RANKS.index(job.priority), self._sent(job), len(job.ready)))
@@ -55,6 +57,10 @@ class Turns:
                 chunk.passed_over, chunk.blocked_ms = 0, None
                 return chunk
         return None
+
+    def _open(self, now_ms: int) -> list[TrackedJob]:
+        """Return the jobs of which nothing but their keys, and others' turns, can hold the next chunk back."""
+        return [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms and not job.proving]
 
     def _sent(self, job: TrackedJob) -> int:
         """Return what a job has sent; a new one begins at what the one that sent least has, so it owes nothing."""
@@ -78,8 +84,7 @@ class Turns:
         One that waits for a chunk in doubt is none of them: that may last, and nobody should wait with it.
         """
         in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN]
-        jobs = [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms]
-        heads = [window[0] for job in jobs if (window := self.window(job))]
+        heads = [window[0] for job in self._open(now_ms) if (window := self.window(job))]
         blocked = [chunk for chunk in heads if chunk.blocked_ms is not None and self._sendable(chunk)]
         tired = [c for c in blocked if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
         waiting = [chunk for chunk in tired if self.is_free(chunk, in_doubt)]
@@ -89,6 +94,8 @@ class Turns:
         self, job: TrackedJob, held: Sequence[TrackedChunk], reserved: Sequence[TrackedChunk] = ()
     ) -> TrackedChunk | None:
         """Return the first chunk of a job that may be sent beside ``held``."""
+        if job.proving:
+            return None
         before = reserved[: next((at for at, chunk in enumerate(reserved) if chunk.job is job), len(reserved))]
         earlier: list[TrackedChunk] = []
         for chunk in self.window(job):

@@ -27,6 +27,7 @@ async def opened(directory: Path, **emulated: Any) -> AsyncIterator[tuple[Orches
     running = await start(config(speed=SPEED, token_life_ms=int(3_600_000 * SPEED), **emulated))
     settings = Settings(
         limits={"body_bytes_max": 1_000, "window_seconds": 0.2},
+        schedule={"slow_start": False},
         polling={"interval_seconds_min": 0.01, "interval_seconds_max": 0.05},
         http={"trust_env": False},
         state={"dir": directory / "state"},

@@ -28,6 +28,7 @@ from tests.unit.emulator.kit import config
 SPEED = 1_000.0
 FAST = {
     "limits": {"body_bytes_max": 1_000, "window_seconds": 0.05},
+    "schedule": {"slow_start": False},
     "polling": {"interval_seconds_min": 0.01, "interval_seconds_max": 0.05},
     "backoff": {"seconds_min": 0.01, "seconds_max": 0.05, "give_up_seconds": 30.0},
     "http": {"trust_env": False},

@@ -32,7 +32,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.events import ChunkAdopted, ChunkSubmitted
 from orchestrator.model import BatchStatus, JobId, JobState
 from orchestrator.requests import ImportRequest
-from orchestrator.tables import Limits, State
+from orchestrator.tables import Limits, Schedule, State
 from tests.simulation.kit import EPOCH_MS, Loop, Network, Process, VirtualClock
 from tests.simulation.plans import HOUR_MS, Plan, SimJob
 
@@ -97,6 +97,7 @@ class World:
         self.settings = Settings(
             state=State(dir=directory / "state"),
             limits=Limits(body_bytes_max=plan.body_bytes_max),
+            schedule=Schedule(slow_start=plan.seed % 2 == 1),
             subscriptions={
                 "default": Subscription(
                     rest_url="http://127.0.0.1:8080",

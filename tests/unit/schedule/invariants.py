@@ -41,7 +41,7 @@ def check_busy(world: World) -> None:
         return
     for job in world.plan.jobs:
         tracked = world.scheduler.known.jobs.get(job.id)
-        if tracked is None or not tracked.sending or tracked.finishing:
+        if tracked is None or not tracked.sending or tracked.finishing or tracked.proving:
             continue
         ready = [e for e in world.chunks_of(job) if e.seen.phase is Phase.READY and world.is_alive(e)]
         ready.sort(key=lambda e: (e.seen.source, e.seen.first_row))

@@ -18,6 +18,9 @@ def draw(seed: int) -> Plan:
     stormy = seed % 3 != 0
     chunk_rows = rng.randint(2, 8)
     jobs = [_draw_job(rng, index) for index in range(rng.choice((1, 1, 2, 3)))]
+    trust = Random(f"{seed}:trust")
+    for job in jobs:
+        job.trusted = trust.random() < 0.7
     poison = set()
     if rng.random() < 0.3:
         job = rng.choice(jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.model import BatchId, JobId, OnUnknown, Phase
@@ -46,9 +47,20 @@ class SimJob:
     row_bytes: list[list[int]]
     arrives_ms: int
     watched_until_ms: int | None = None
+    trusted: bool = True
     on_unknown: OnUnknown = OnUnknown.PROBE
     ended: bool = False
     stops: tuple[Stop, ...] = ()
+
+    def arrived(self, chunks: Iterable[m.ChunkSeen], *, sends: bool) -> m.JobArrived:
+        return m.JobArrived(
+            job=self.id,
+            space=self.space,
+            chunks=tuple(chunks),
+            sends=sends,
+            trusted=self.trusted,
+            on_unknown=self.on_unknown,
+        )
 
 
 @dataclass(slots=True, kw_only=True)

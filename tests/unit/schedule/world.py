@@ -1,8 +1,8 @@
 """A world for the heart: a driver's loop without asyncio, a journal in memory, faults, crashes, virtual time.
 
 Everything is drawn from one seed, so a seed is a replay.  What must always hold is checked where it can break
-and named: ``claims``, ``order`` and ``once`` at the remote, ``limits``, ``each-once``, ``wake``, ``heads`` and
-``busy`` at every decision, ``no-loss`` and ``convergence`` at the end.
+and named: ``claims``, ``order`` and ``once`` at the remote, ``limits``, ``slow-start``, ``each-once``, ``wake``,
+``heads`` and ``busy`` at every decision, ``no-loss`` and ``convergence`` at the end.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class World:
             entry.lost += entry.seen.phase is Phase.SUBMITTING
         seen = [entry.seen for entry in entries]
         self.rng.shuffle(seen)
-        self.tell(m.JobArrived(job=job.id, space=job.space, chunks=tuple(seen), sends=sends, on_unknown=job.on_unknown))
+        self.tell(job.arrived(seen, sends=sends))
         for entry in entries:
             if entry.seen.phase is Phase.SUBMITTING:  # as a driver notes a submission that died with a process
                 tracked = self.scheduler.known.chunk(entry.seen.id)
@@ -190,8 +190,7 @@ class World:
         if job.ended:
             return
         if job.id in self.scheduler.known.jobs:
-            seen = tuple(entry.seen for entry in self.chunks_of(job))
-            self.tell(m.JobArrived(job=job.id, space=job.space, chunks=seen, sends=True, on_unknown=job.on_unknown))
+            self.tell(job.arrived((entry.seen for entry in self.chunks_of(job)), sends=True))
         elif job.arrives_ms <= self.now_ms:
             self._arrive(job, sends=True)
 
@@ -263,6 +262,7 @@ class World:
             depth = self.plan.limits.queue_depth
             check(depth is None or sent < depth, "limits", f"{sent} batches at Marketo")
             self._check_earlier(entry)
+            self._check_slow_start(entry)
         self._write(chunk, phase=Phase.SUBMITTING, submitted_ms=self.now_ms)
         arrives_ms = self.now_ms + self.rng.randint(*self.plan.upload_ms)
         if self.chance(self.plan.faults.not_delivered):
@@ -282,6 +282,13 @@ class World:
             earlier = (other.seen.source, other.seen.first_row) < (entry.seen.source, entry.seen.first_row)
             waits = other.seen.phase is Phase.READY and earlier and self.is_alive(other)
             check(not (waits and other.keys & entry.keys), "order", f"{entry.seen.id} overtakes {other.seen.id}")
+
+    def _check_slow_start(self, entry: Entry) -> None:
+        """Of a job that is like none before it, one batch must be complete before there are two."""
+        others = [e for e in self.chunks_of(entry.job) if e is not entry]
+        proven = entry.job.trusted or any(e.seen.phase in (Phase.COLLECTING, Phase.DONE) for e in others)
+        held = [e for e in others if e.seen.phase in HELD and not self.scheduler.known.chunk(e.seen.id).let_go]
+        check(proven or not held, "slow-start", f"{entry.seen.id} is sent beside {[e.seen.id for e in held]}")
 
     def is_alive(self, entry: Entry) -> bool:
         job = self.scheduler.known.jobs.get(entry.job.id)
