@@ -35,7 +35,7 @@ def encoding_named(text: str) -> str:
         codecs.getincrementaldecoder(name)
         if isinstance(codecs.decode(b"", name), str) and name not in _ENCODINGS_OF_NO_FILE:
             return "utf-8" if name == "utf-8-sig" else name
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, TypeError):  # the last of those that read no bytes, like rot13
         pass
     raise ConfigError(
         f"encoding {text[:50]!r}: there is none such; utf-8, utf-16, cp1252, latin-1, shift_jis and euc_jp are some"

@@ -103,11 +103,12 @@ def detect_format(text: bytes, *, whole: bool) -> Format:
 
 
 class NotUtf8(EncodingError):
-    """A byte is no UTF-8; ``offset`` is its place in the file."""
+    """A byte is no UTF-8; ``offset`` is its place in the file, ``place`` says it to people."""
 
-    def __init__(self, message: str, offset: int) -> None:
+    def __init__(self, message: str, offset: int, place: str) -> None:
         super().__init__(message)
         self.offset = offset
+        self.place = place
 
 
 def not_utf8(name: str, line: int, offset: int, byte: int) -> NotUtf8:
@@ -116,6 +117,7 @@ def not_utf8(name: str, line: int, offset: int, byte: int) -> NotUtf8:
         f"{name}: line {line} is not UTF-8: byte 0x{byte:02X} at offset {offset}. "
         "Repair it; or, if the file is in another encoding, give that with --encoding NAME.",
         offset,
+        f"line {line}, byte 0x{byte:02X} at offset {offset}",
     )
 
 

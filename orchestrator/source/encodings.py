@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from orchestrator.errors import EncodingError
+from orchestrator.source.detect import NotUtf8
 
 UTF8: Final = "utf-8"
 WINDOWS_BYTES: Final = 16_384  # one look into the file
@@ -26,6 +27,7 @@ _HEAD_BYTES: Final = 4_096
 _NULS_LEAST: Final = 0.3  # of one half of the bytes: a header is names in Latin letters, whatever stands below it
 _NULS_MOST: Final = 0.05  # of the other half
 _DAMAGED_SHARE: Final = 4  # so many good characters to each bad byte, and it is UTF-8 with a fault in it
+_NEARLY_ALL: Final = 0.9  # of the lines, and the others have faults in them
 _RUN_LEAST: Final = 1.5  # characters of Chinese, Japanese and Korean stand together, letters with accents alone
 _NOISE_ALIKE: Final = 0.03  # readings of a few characters differ by so much, whichever is right
 _NOISE_MORE: Final = 0.1  # how much noisier than the best reading Windows' Western one may be, the usual one by far
@@ -61,6 +63,7 @@ class Encoding:
 
     name: str
     basis: Basis
+    not_utf8_at: str = ""  # of a guess: where the first byte stands that is no UTF-8, for people
 
     @property
     def is_utf8(self) -> bool:
@@ -96,24 +99,26 @@ def _unmarked(head: bytes) -> str | None:
     return None
 
 
-def guess(file: BinaryIO, size: int, *, bad_offset: int, refusal: EncodingError, name: str) -> Encoding:
-    """Look all over a file that is no UTF-8 for what it is; ``bad_offset`` is where that was seen.
+def guess(file: BinaryIO, size: int, *, refusal: NotUtf8, name: str) -> Encoding:
+    """Look all over a file that is no UTF-8 for what it is.
 
-    ``refusal`` is raised if it is UTF-8 all the same, but for some bytes.
+    ``refusal`` says where that was seen; it is raised if it is UTF-8 all the same, but for some bytes.
 
     Raises:
         EncodingError: it cannot be told, or is nothing that is guessed.
 
     """
-    sample = _sample(file, size, bad_offset)
+    sample = _sample(file, size, refusal.offset)
     if damaged(*utf8_counts(sample)):
         raise refusal
     found = _best(sample)
+    if found not in _GUESSED:
+        found = _nearly(sample) or found
     if found in _GUESSED:
-        return Encoding(name=found, basis=Basis.GUESSED)
+        return Encoding(name=found, basis=Basis.GUESSED, not_utf8_at=refusal.place)
     looks = f"looks most like {found}, but that is too easily mistaken" if found else "does not look like text"
     raise EncodingError(
-        f"{name}: it is not UTF-8, and {looks}. Give its encoding with --encoding NAME"
+        f"{name}: it is not UTF-8 ({refusal.place}), and {looks}. Give its encoding with --encoding NAME"
         f"{f', for example --encoding {found}, and look at what orchestrator check shows' if found else ''}."
     )
 
@@ -180,6 +185,24 @@ def _best(sample: bytes) -> str | None:
             return name
     best = min(noise, key=lambda name: noise[name])
     return "cp1252" if noise.get("cp1252", 1.0) <= noise[best] + _NOISE_MORE else best
+
+
+def _nearly(sample: bytes) -> str | None:
+    """Return the encoding of nearly all lines of a sample; what is wrong with the others, reading them will tell."""
+    lines = sample.split(b"\n")
+    for name in _GUESSED:
+        good = [line for line in lines if _is_in(name, line)]
+        if len(good) >= _NEARLY_ALL * len(lines) and _best(b"\n".join(good)) == name:
+            return name
+    return None
+
+
+def _is_in(encoding: str, line: bytes) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _only_signs(sample: bytes) -> bool:

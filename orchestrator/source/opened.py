@@ -21,6 +21,7 @@ from orchestrator.model import Format
 from orchestrator.source import containers, encodings
 from orchestrator.source.detect import NotUtf8, refuse_what_is_no_text
 from orchestrator.source.encodings import Basis, Encoding
+from orchestrator.source.oddities import Oddity
 from orchestrator.source.opening import identity_of, inspect, still_written
 from orchestrator.source.split import Plan, plan
 from orchestrator.source.spool import Workspace
@@ -139,7 +140,7 @@ def _read(located: Located, index: int, reading: Reading) -> tuple[Opened, Plan]
             if encoding.basis is not Basis.VALID:
                 raise
             size = os.fstat(file.fileno()).st_size
-            encoding = encodings.guess(file, size, bad_offset=error.offset, refusal=error, name=located.name)
+            encoding = encodings.guess(file, size, refusal=error, name=located.name)
         opened = _as_utf8(located, path, index, reading, encoding, head)
         return opened, _plan(opened, reading)
 
@@ -176,7 +177,16 @@ def _plan(opened: Opened, reading: Reading) -> Plan:
         rows_max=reading.rows_max,
         allow_empty=reading.allow_empty,
     )
-    return replace(found, warnings=(*opened.notes, *found.warnings))
+    warnings = found.warnings
+    if found.source.blank_lines == 1 and _ends_with_blank_line(opened.content):
+        warnings = tuple(each for each in warnings if Oddity.BLANK_LINE.value not in each)  # too common to be odd
+    return replace(found, warnings=(*opened.notes, *warnings))
+
+
+def _ends_with_blank_line(path: str) -> bool:
+    with Path(path).open("rb", buffering=0) as file:
+        file.seek(-min(3, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read().replace(b"\r\n", b"\n").endswith(b"\n\n")
 
 
 def _as_utf8(located: Located, path: Path, index: int, reading: Reading, encoding: Encoding, head: bytes) -> Opened:

@@ -8,6 +8,7 @@ line feed follows, or stands by itself, it stays as it is.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -22,6 +23,8 @@ BLOCK_BYTES: Final = 1_048_576  # a few milliseconds of work, after which the ev
 HEAD_BYTES: Final = 1_048_576  # a header ends within it, or is none
 
 _CR, _LF = 0x0D, 0x0A
+_SHIFT_JIS: Final = "cp932"
+_PRIVATE: Final = re.compile("[\x80\uf8f0-\uf8f3]")  # what Python makes of bytes that are not of Shift-JIS
 
 
 def to_utf8(blocks: Iterable[bytes], encoding: Encoding, *, returns: bool, name: str) -> Iterator[bytes]:
@@ -31,7 +34,7 @@ def to_utf8(blocks: Iterable[bytes], encoding: Encoding, *, returns: bool, name:
         EncodingError: a byte is not of the encoding, with its line and offset in the source; or a guess was wrong.
 
     """
-    texts = _decode(_watched(blocks, name) if _may_be_mixed(encoding) else blocks, encoding, name)
+    texts = _decode(_watched(blocks, encoding, name) if _may_be_mixed(encoding) else blocks, encoding, name)
     return _with_line_feeds(texts) if returns else texts
 
 
@@ -51,7 +54,7 @@ def _may_be_mixed(encoding: Encoding) -> bool:
     return encoding.basis is Basis.GUESSED and encoding.name in encodings.SINGLE_BYTES
 
 
-def _watched(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
+def _watched(blocks: Iterable[bytes], encoding: Encoding, name: str) -> Iterator[bytes]:
     """Hand blocks on; raise at the end if there were characters of UTF-8 among those of single bytes."""
     characters = bad_bytes = 0
     for block in blocks:
@@ -61,8 +64,9 @@ def _watched(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
         yield block
     if encodings.mixed(characters, bad_bytes):
         raise EncodingError(
-            f"{name}: some of it is UTF-8 and some is not: {characters:,} characters are, {bad_bytes:,} bytes are not. "
-            "Write it anew in one encoding; or, if you know the one it is in, give it with --encoding NAME."
+            f"{name}: some of it is UTF-8 and some is not: {characters:,} character(s) are, {bad_bytes:,} byte(s) are "
+            f"not, the first of them in {encoding.not_utf8_at}. Write it anew in one encoding; or, if you know the one "
+            "it is in, give it with --encoding NAME."
         )
 
 
@@ -72,7 +76,10 @@ def _decode(blocks: Iterable[bytes], encoding: Encoding, name: str) -> Iterator[
     first, after_return = True, False
     for block, final in _and_the_end(blocks):
         try:
+            held = decoder.getstate()[0] if encoding.name == _SHIFT_JIS else b""
             text = decoder.decode(block, final)
+            if encoding.name == _SHIFT_JIS:
+                _refuse_private(text, held + block)
         except UnicodeDecodeError as error:
             bad_at = offset + len(block) - len(error.object) + error.start  # what was kept of earlier blocks included
             before = codecs.getincrementaldecoder(encoding.name)("replace").decode(error.object[: error.start])
@@ -87,6 +94,14 @@ def _decode(blocks: Iterable[bytes], encoding: Encoding, name: str) -> Iterator[
         line_ends += _line_ends(text) - (after_return and text.startswith("\n"))
         after_return = text.endswith("\r") if text else after_return
         yield text.encode()
+
+
+def _refuse_private(text: str, data: bytes) -> None:
+    """Raise `UnicodeDecodeError` if a text has what Python makes of single bytes that are not of Shift-JIS."""
+    found = _PRIVATE.search(text)
+    if found is not None:
+        start = len(text[: found.start()].encode(_SHIFT_JIS))
+        raise UnicodeDecodeError(_SHIFT_JIS, data, start, start + 1, "no character")
 
 
 def _and_the_end(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:

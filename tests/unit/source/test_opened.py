@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import EncodingError, SourceError
+from orchestrator.errors import ConfigError, EncodingError, SourceError
 from orchestrator.model import Source
 from orchestrator.records import parse
+from orchestrator.requests import encoding_named
 from orchestrator.source import opened, spool
 from orchestrator.source.opened import Located, Reading, plan_all
 from orchestrator.source.opening import read_span
@@ -143,14 +144,16 @@ def test_utf8_with_a_bad_byte_is_not_taken_for_another_encoding(place):
 def test_two_encodings_in_one_file_are_refused(place):
     western = table(WESTERN, rows=6_000).encode("cp1252")
     mixed = western + "late@x.com,Müller,plain\n".encode() * 200
-    with pytest.raises(EncodingError, match=r"some of it is UTF-8 and some is not: 200 characters are, .*--encoding"):
+    with pytest.raises(EncodingError, match=r"200 character.* the first of them in line 2, byte 0xFC at offset 25\."):
         place.plan(mixed)
     assert place.copies() == []
     assert sent(place.plan(mixed, encoding="cp1252")) == mixed.decode("cp1252")
 
 
 def test_what_looks_like_none_of_those_guessed_is_refused_by_name(place):
-    with pytest.raises(EncodingError, match=r"0\.csv: it is not UTF-8, and looks most like cp1251.*--encoding cp1251"):
+    with pytest.raises(
+        EncodingError, match=r"it is not UTF-8 \(line 2, byte 0xC8 at offset 24\), and looks most like cp1251"
+    ):
         place.plan(table(("Иванов", "Петров", "Привет", "Москва")).encode("cp1251"))
     assert place.copies() == []
 
@@ -160,6 +163,9 @@ def test_what_looks_like_none_of_those_guessed_is_refused_by_name(place):
     ("encoding", "bad", "shown"),
     [
         ("cp932", b"\x81\x7f", "0x81"),
+        ("cp932", b"\x80", "0x80"),
+        ("cp932", b"\xa0", "0xA0"),
+        ("cp932", b"\xff", "0xFF"),
         ("euc_jp", b"\xff", "0xFF"),
         ("cp1252", b"\x81", "0x81"),
         ("ascii", b"\xe9", "0xE9"),
@@ -178,6 +184,22 @@ def test_a_byte_that_is_not_of_the_encoding_is_named(place, monkeypatch, block_b
     assert place.copies() == []
 
 
+@pytest.mark.parametrize(
+    ("encoding", "names", "bad"),
+    [("cp1252", WESTERN, b"\x81"), ("cp932", JAPANESE, b"\xff"), ("euc_jp", JAPANESE, b"\xff")],
+)
+def test_a_bad_byte_is_named_though_the_encoding_is_only_guessed(place, encoding, names, bad):
+    good = table(names).encode(encoding)
+    with pytest.raises(EncodingError, match=rf"line 62 is not {encoding}, as was guessed: .* offset {len(good) + 8} "):
+        place.plan(good + b"x@x.com," + bad + b",plain\n" + good)
+    assert place.copies() == []
+
+
+def test_what_is_nothing_that_is_guessed_is_named_by_its_first_bad_byte(place):
+    with pytest.raises(EncodingError, match=r"not UTF-8 \(line 2, byte 0x81 at offset 8\), and looks most like"):
+        place.plan(b"email,x\n\x81\x8d\x8f\xff,\x9d\n")
+
+
 def test_a_character_cut_off_at_the_end_is_named(place):
     data = table(("Müller",)).encode("utf-16")
     with pytest.raises(EncodingError, match=rf"line 62 is not utf-16-le.* offset {len(data)} "):
@@ -193,6 +215,19 @@ def test_files_of_one_job_are_in_one_encoding(place):
     marked = [b"\xef\xbb\xbf" + utf8, table(JAPANESE).encode("utf-16"), western]
     assert [one.source.encoding for one in place.plans(*marked)] == ["utf-8", "utf-16-le", "cp1252"]
     assert [one.source.encoding for one in place.plans(plain, western, encoding="cp1252")] == ["cp1252"] * 2
+
+
+def test_names_of_encodings():
+    assert [encoding_named(name) for name in ("UTF8", "utf-8-sig", "Latin 1", "Windows-1252", "SJIS")] == [
+        "utf-8",
+        "utf-8",
+        "iso8859-1",
+        "cp1252",
+        "shift_jis",
+    ]
+    for name in ("klingon", "", "rot13", "base64", "hex", "idna", "unicode_escape", "x\0y"):
+        with pytest.raises(ConfigError, match=r"there is none such; utf-8, .* are some"):
+            encoding_named(name)
 
 
 # --- line ends -----------------------------------------------------------------------------------------
@@ -230,6 +265,17 @@ def test_other_carriage_returns_stay(place, text):
 def test_a_quote_within_a_cell_of_the_header_hides_no_line_end(place):
     found = place.plan(b'size 5",b\r1,2\r3,4\r')
     assert (found.source.columns, found.source.rows) == (('size 5"', "b"), 2)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "blank", "told"),
+    [(["a,b", "1,2", "", ""], 1, False), (["a,b", "1,2", "", "", ""], 2, True), (["a,b", "", "1,2", ""], 1, True)],
+)
+def test_one_blank_line_at_the_end_is_nothing_to_tell(place, end, lines, blank, told):
+    found = place.plan(end.join(lines).encode())
+    assert (found.source.rows, found.source.blank_lines) == (1, blank)
+    assert any("are blank" in warning for warning in found.warnings) is told
 
 
 def test_the_same_records_as_the_csv_module_reads(place):
