@@ -91,8 +91,10 @@ async def _answer(session: aiohttp.ClientSession, address: str, *, name: str, ht
         try:
             url = url.join(URL(location))
         except ValueError:
-            raise SourceError(f"{name}: the server redirects to an address that is none.") from None
-    raise SourceError(f"{name}: the server redirects more than {REDIRECTS_MAX} times.")
+            raise SourceError(
+                f"{name}: the server redirects to an address that is none. Tell its owner, or name another one."
+            ) from None
+    raise SourceError(f"{name}: the server redirects more than {REDIRECTS_MAX} times. Check the address.")
 
 
 def check_scheme(address: str, *, name: str, insecure: bool) -> None:

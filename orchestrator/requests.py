@@ -25,7 +25,7 @@ from orchestrator.model import (
 FAILED_MAX = Share(percent=50)  # unless the user allows more or less: a wrong file should not go in whole
 
 
-_ENCODINGS_OF_NO_FILE = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf-7")
+_ENCODINGS_OF_NO_FILE = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "charmap")
 
 
 def encoding_named(text: str) -> str:
@@ -33,9 +33,10 @@ def encoding_named(text: str) -> str:
     try:
         name = codecs.lookup(text.strip().replace(" ", "-")).name
         codecs.getincrementaldecoder(name)
-        if isinstance(codecs.decode(b"", name), str) and name not in _ENCODINGS_OF_NO_FILE:
+        bytes(4).decode(name)  # zeros are text in every encoding of texts, and a LookupError in all others
+        if name not in _ENCODINGS_OF_NO_FILE:
             return "utf-8" if name == "utf-8-sig" else name
-    except (LookupError, ValueError, TypeError):  # the last of those that read no bytes, like rot13
+    except (LookupError, ValueError):
         pass
     raise ConfigError(
         f"encoding {text[:50]!r}: there is none such; utf-8, utf-16, cp1252, latin-1, shift_jis and euc_jp are some"

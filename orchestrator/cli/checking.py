@@ -14,7 +14,7 @@ from orchestrator.cli.words import number, rows
 from orchestrator.model import ExitCode, Target
 from orchestrator.preview import Checked
 from orchestrator.requests import ImportRequest
-from orchestrator.source.opened import is_url, without_secrets
+from orchestrator.source.opened import shown_source
 
 COLUMNS_SHOWN_MAX = 12  # of one source; --json has all
 
@@ -32,7 +32,7 @@ def check_files(common: Common, request: Callable[[], ImportRequest], *, offline
             return ExitCode.OK
         for line in check_lines(found, wanted.target):
             console.data(line)
-        files = shlex.join(without_secrets(str(path)) if is_url(str(path)) else str(path) for path in wanted.sources)
+        files = shlex.join(map(shown_source, wanted.sources))
         console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
         return ExitCode.OK
 

@@ -16,6 +16,7 @@ from orchestrator.cli.session import execute, read_settings, same_flags
 from orchestrator.errors import ConfigError
 from orchestrator.model import ExitCode, Format, Leads
 from orchestrator.requests import ImportRequest
+from orchestrator.source.opened import shown_source
 
 
 def draft_mapping(common: Common, flags: DraftFlags, files: Sequence[str]) -> ExitCode:
@@ -39,7 +40,7 @@ def draft_mapping(common: Common, flags: DraftFlags, files: Sequence[str]) -> Ex
             for line in text.splitlines():
                 console.data(line)
         where = "MAPPING.toml" if flags.out is None else shlex.quote(str(flags.out))
-        again = f"{shlex.join(files)}{flags.words()} --map {where}{same_flags(common)}"
+        again = f"{shlex.join(map(shown_source, files))}{flags.words()} --map {where}{same_flags(common)}"
         console.say(f"\nNothing was sent. Look the mapping over; then: orchestrator plan {again}")
         return ExitCode.OK
 

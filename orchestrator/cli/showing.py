@@ -32,7 +32,7 @@ from orchestrator.model import (
 from orchestrator.report.ending import next_command
 from orchestrator.requests import ImportRequest
 from orchestrator.source.inventory import Inventory
-from orchestrator.source.opened import is_url, without_secrets
+from orchestrator.source.opened import shown_source
 
 BATCH_LIFE_MS = 7 * 86_400_000  # Marketo tells of a batch for seven days
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
@@ -217,7 +217,7 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             return ExitCode.OK
         for line in plan_lines(found):
             console.data(line)
-        files = shlex.join(without_secrets(str(path)) if is_url(str(path)) else str(path) for path in wanted.sources)
+        files = shlex.join(map(shown_source, wanted.sources))
         console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
         return ExitCode.OK
 

@@ -45,6 +45,12 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def shown_source(path: str | os.PathLike[str]) -> str:
+    """Return a source as its user wrote it, a URL without its secrets."""
+    given = os.fspath(path)
+    return without_secrets(given) if is_url(given) else given
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     """A source as the user named it, and where it is."""

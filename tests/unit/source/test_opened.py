@@ -225,7 +225,7 @@ def test_names_of_encodings():
         "cp1252",
         "shift_jis",
     ]
-    for name in ("klingon", "", "rot13", "base64", "hex", "idna", "unicode_escape", "x\0y"):
+    for name in ("klingon", "", "rot13", "base64", "hex", "zlib", "idna", "unicode_escape", "undefined", "x\0y"):
         with pytest.raises(ConfigError, match=r"there is none such; utf-8, .* are some"):
             encoding_named(name)
 
