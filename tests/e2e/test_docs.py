@@ -282,7 +282,7 @@ def test_the_tables_name_only_what_is_on_the_pages() -> None:
 def test_every_console_and_every_program_is_seen() -> None:
     """A fence of another kind would hide commands from the tests."""
     kinds = {fence.kind for page in pages() for fence in fences(page)}
-    assert kinds <= {"", "console", "python", "json", "toml", "text", "csv", "sh", "crontab"}
+    assert kinds <= {"", "console", "python", "json", "toml", "text", "csv", "sh", "crontab", "mermaid"}
     hidden = [f"{fence.page}:{fence.line}" for page in pages() for fence in fences(page)
               if fence.kind != "console" and re.search(r"^\$ ", fence.text, re.MULTILINE)]  # fmt: skip
     assert hidden == []
