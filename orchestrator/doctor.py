@@ -21,6 +21,7 @@ import aiohttp
 
 from orchestrator.clock import Clock
 from orchestrator.config import Settings, Subscription
+from orchestrator.desk import CallCounts
 from orchestrator.errors import (
     AccessDenied,
     ConfigError,
@@ -35,6 +36,7 @@ from orchestrator.journal.location import locate
 from orchestrator.keeping import is_held
 from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client
+from orchestrator.marketo.day import quota_day
 from orchestrator.marketo.options import Identity
 from orchestrator.model import BatchId, JobState, Leads, ProgramMembers
 from orchestrator.wiring import client_options
@@ -93,6 +95,7 @@ async def examine(
 ) -> AsyncIterator[Check]:
     """Look at everything, from far to near; yield each check as soon as it is made."""
     chosen: Subscription | None = None
+    calls = CallCounts()
     try:
         chosen = settings.subscription(subscription)
         chosen.read_secret()
@@ -100,12 +103,12 @@ async def examine(
         yield failed("credentials", error)
     else:
         yield credentials(chosen)
-        async for check in _marketo(settings, chosen, clock=clock, rng=rng, session=session):
+        async for check in _marketo(settings, chosen, calls, clock=clock, rng=rng, session=session):
             yield check
     directory = settings.state.dir.expanduser().absolute()
     yield state_directory(directory)
     yield disk(shutil.disk_usage(_nearest(directory)).free, directory)
-    async for check in _journal(settings, chosen, directory, clock=clock):
+    async for check in _journal(settings, chosen, calls, directory, clock=clock):
         yield check
 
 
@@ -122,14 +125,22 @@ def credentials(chosen: Subscription) -> Check:
 
 
 async def _marketo(
-    settings: Settings, chosen: Subscription, *, clock: Clock, rng: Random, session: aiohttp.ClientSession | None
+    settings: Settings,
+    chosen: Subscription,
+    calls: CallCounts,
+    *,
+    clock: Clock,
+    rng: Random,
+    session: aiohttp.ClientSession | None,
 ) -> AsyncIterator[Check]:
     async with AsyncExitStack() as stack:
         url = chosen.address
         try:
             url = wire.normalise_rest_url(url)
             client = await stack.enter_async_context(
-                Client(client_options(settings, chosen), now_ms=clock.now_ms, rng=rng, session=session)
+                Client(
+                    client_options(settings, chosen), now_ms=clock.now_ms, rng=rng, session=session, on_call=calls.count
+                )
             )
             before_ms = clock.wall_ms()
             identity = await client.authenticate()
@@ -279,7 +290,7 @@ def disk(free_bytes: int, path: Path) -> Check:
 
 
 async def _journal(
-    settings: Settings, chosen: Subscription | None, directory: Path, *, clock: Clock
+    settings: Settings, chosen: Subscription | None, calls: CallCounts, directory: Path, *, clock: Clock
 ) -> AsyncIterator[Check]:
     try:
         place = locate(settings.journal_url)
@@ -291,8 +302,10 @@ async def _journal(
             jobs = await journal.jobs()
             yield ok("journal", f"{place}, {len(jobs):,} job{'' if len(jobs) == 1 else 's'}, undamaged")
             if chosen is not None:
-                yield await _driver(journal, wire.host_of(chosen.address))
-                yield await _stopped(journal, wire.host_of(chosen.address), directory)
+                host = wire.host_of(chosen.address)
+                await journal.write_unfenced(calls.take(host, quota_day(clock.wall_ms())))
+                yield await _driver(journal, host)
+                yield await _stopped(journal, host, directory)
     except (JournalError, ConfigError) as error:
         yield failed("journal", error)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 
 from orchestrator import Leads, Orchestrator, Settings
+from orchestrator.clock import SystemClock
+from orchestrator.doctor import Mark, examine
 from orchestrator.events import QuotaReached
 from orchestrator.model import ExitCode, JobState
 from tests.contract.test_library import emulated, request, seen
@@ -32,6 +35,21 @@ def test_calls_of_every_process_add_up_and_marketo_tells_of_others(tmp_path):
                 assert known.own + known.others >= told.total
             async with Orchestrator.open(settings) as later:
                 assert await later.calls_today() == known
+
+    asyncio.run(play())
+
+
+def test_calls_of_an_examination_are_counted_where_there_is_a_journal(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            clock, counts = SystemClock(), []
+            for _ in range(2):  # the first time there is no journal yet
+                found = [check async for check in examine(settings, None, clock=clock, rng=Random(1))]
+                assert not [check for check in found if check.mark is Mark.FAIL]
+                async with Orchestrator.open(settings) as orchestrator:
+                    counts.append((await orchestrator.calls_today()).own)
+            assert counts[0] == 0
+            assert counts[1] >= 4  # what the API user may do is tried out, and calls are asked for
 
     asyncio.run(play())
 
