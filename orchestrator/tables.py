@@ -133,7 +133,10 @@ class Claims(Table):
     """How long keys stay reserved."""
 
     paused_hold_seconds: Real = Field(
-        3600.0, ge=0, le=_SECONDS_MAX, description="how long a paused job blocks others; no effect yet"
+        3600.0,
+        ge=0,
+        le=_SECONDS_MAX,
+        description="how long keys stay reserved for a job that is paused or that nobody works on, at most",
     )
 
 

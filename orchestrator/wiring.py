@@ -59,6 +59,7 @@ def schedule_limits(settings: Settings, limits: tables.Limits) -> Limits:
         probe_calls_max=settings.unknown.probe_calls_max,
         settle_ms=_ms(settings.unknown.settle_seconds),
         hold_min_ms=_ms(settings.unknown.hold_seconds_min),
+        paused_hold_ms=_ms(settings.claims.paused_hold_seconds),
         http_timeout_ms=_ms(settings.http.timeout_seconds),
         isolate_depth_max=settings.isolate.depth_max,
     )

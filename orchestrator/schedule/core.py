@@ -33,7 +33,7 @@ from orchestrator.model import Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.knowledge import Knowledge
-from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob, steps_of
 from orchestrator.schedule.turns import Turns
@@ -93,15 +93,15 @@ class Scheduler:
         return self.budget.short(len(self.known.in_flight))
 
     @property
-    def _refused_for_quota(self) -> bool:
-        return self.known.lane.gate.cause is Cause.QUOTA_EXHAUSTED
+    def _no_calls_left(self) -> bool:
+        return self.budget.spent or self.known.quota_refused
 
     def _stop_the_impatient(self) -> None:
         """Stop the jobs that are not to wait for the next day of the quota, if the calls of this one are used up."""
-        if self.short_of_calls or self._refused_for_quota:
-            for job in self.known.jobs.values():
-                if job.sends and job.ready and not job.waits_for_quota:
-                    job.stop(Stop.QUOTA_EXHAUSTED)
+        for job in self.known.jobs.values():
+            waits = job.ready or job.moving if self._no_calls_left else job.ready and self.short_of_calls
+            if waits and job.sends and not job.waits_for_quota:
+                job.stop(Stop.QUOTA_EXHAUSTED)
 
     def _heads(self) -> list[TrackedChunk]:
         """Return the batches that can have moved: the oldest, as many as there are importers."""
@@ -261,7 +261,7 @@ class Scheduler:
             return False
         if Stop.DENIED in job.stops or Stop.GAVE_UP in job.stops:
             return True
-        if Stop.QUOTA_EXHAUSTED in job.stops and (self.budget.spent or self._refused_for_quota):
+        if Stop.QUOTA_EXHAUSTED in job.stops and self._no_calls_left:
             return True
         if any(c.phase is not Phase.UNKNOWN or c.resendable or is_sought(c) for c in job.moving):
             return False
@@ -300,6 +300,9 @@ class Scheduler:
         if lane.busy is None and runs_short_ms is not None:
             times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self.turns.window(job)]
             times.append(runs_short_ms + 1)
+        for job in known.jobs.values():
+            if job.resting_ms is not None and any(chunk.blocked_ms is not None for chunk in job.queue[:1]):
+                times.append(job.resting_ms + self.limits.paused_hold_ms)
         if known.patience.ends_ms is not None:
             times.append(known.patience.ends_ms)
         return min((t for t in times if t > now_ms), default=None)

@@ -52,6 +52,7 @@ class Knowledge:
         self.conflicts = Conflicts(self._chunks)
         self._calls_backoff = self._backoff()
         self.calls_ready_ms = 0
+        self.quota_refused = False  # the day's calls are used up, Marketo says; until calls are tried again
         self.patience = Patience(limits.give_up_ms)
         self.denied = False
 
@@ -78,6 +79,7 @@ class Knowledge:
     def age(self, now_ms: int) -> None:
         """Let go of what time alone ends: a learned limit, patience, the slot of a chunk nobody will send."""
         self.cap.age(now_ms)
+        self.quota_refused &= now_ms < self.calls_ready_ms
         if self.patience.ends_ms is not None and now_ms >= self.patience.ends_ms:
             self.patience.restore()  # jobs that come later have their own
             self._stop_sending(Stop.GAVE_UP)
@@ -92,12 +94,9 @@ class Knowledge:
         match fact:
             case m.JobArrived():
                 self._job_arrived(fact, now_ms)
-            case m.JobUnwanted():
+            case m.JobUnwanted() | m.StopAsked():
                 if fact.job in self.jobs:  # else it ended meanwhile
-                    self.jobs[fact.job].sends = False
-            case m.StopAsked():
-                if fact.job in self.jobs:
-                    self.jobs[fact.job].stop(fact.reason)
+                    self.jobs[fact.job].rest(fact, now_ms)
             case m.JobEnded():
                 self._job_ended(self.jobs.pop(fact.job))
             case m.BatchSought():
@@ -181,7 +180,7 @@ class Knowledge:
 
         If no batch of the job was ever completed, what failed them may be mended: each is sent once more.
         """
-        job.sends = True
+        job.sends, job.resting_ms = True, None
         job.stops = [Stop.DENIED] if self.denied else []
         job.failed_in_a_row = 0
         job.tally.restart()
@@ -392,6 +391,7 @@ class Knowledge:
         if cause not in (Cause.RATE_LIMITED, Cause.QUOTA_EXHAUSTED):
             return
         self.calls_ready_ms = max(self.calls_ready_ms, until_ms)
+        self.quota_refused |= cause is Cause.QUOTA_EXHAUSTED
         if until_ms - now_ms > SILENCE_MAX_MS:
             for chunk in self.in_flight:
                 chunk.watched = False

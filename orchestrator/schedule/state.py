@@ -24,9 +24,11 @@ from orchestrator.schedule.messages import (
     Fact,
     JobArrived,
     JobEnded,
+    JobUnwanted,
     SourceStopped,
     Space,
     Stop,
+    StopAsked,
     SubmitChunk,
 )
 from orchestrator.schedule.tally import Tally
@@ -59,6 +61,7 @@ class Limits:
     settle_ms: int = 30_000
     probe_calls_max: int = 50
     hold_min_ms: int = 600_000
+    paused_hold_ms: int = 3_600_000
     http_timeout_ms: int = 900_000
     isolate_depth_max: int = 12
 
@@ -204,6 +207,7 @@ class TrackedJob:
     waits_for_quota: bool = True
     priority: Priority = Priority.NORMAL
     trusted: bool = True
+    resting_ms: int | None = None  # since when it is paused, or nobody waits for it
     sent_bytes: int | None = None  # compared with other jobs', to be fair; None: its first turn is still to come
     completed: int = 0
     failed_in_a_row: int = 0
@@ -242,6 +246,14 @@ class TrackedJob:
         self.tally.count(rows, failed)
         if self.tally.exceeded():
             self.stop(Stop.THRESHOLD)
+
+    def rest(self, fact: JobUnwanted | StopAsked, now_ms: int) -> None:
+        """Send nothing more of it before somebody wants that again."""
+        if isinstance(fact, JobUnwanted):
+            self.sends = False
+        else:
+            self.stop(fact.reason)
+        self.resting_ms = None if Stop.CANCELLED in self.stops else now_ms
 
     def stop(self, reason: Stop) -> None:
         """Remember why the job stops, each reason once."""

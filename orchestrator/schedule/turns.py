@@ -8,6 +8,7 @@
 * **Patience.**  The first chunk of a job may share keys with what other jobs have under way, again and again.  Passed
   over often or long enough, it reserves its keys: nothing of another job that shares them is sent before it, and it
   goes as soon as it can, whatever its priority, or those who wait for it would wait for ever.
+  Of a job that is paused, or that nobody waits for, it does so for a while only.
 * **Slow start.**  Of a job that is like none before it, one batch goes alone, and nothing more before a batch of it is
   complete: what is wrong with all of its rows then shows in few of them.  While it waits it reserves nothing.
 """
@@ -84,11 +85,16 @@ class Turns:
         One that waits for a chunk in doubt is none of them: that may last, and nobody should wait with it.
         """
         in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN]
-        heads = [window[0] for job in self._open(now_ms) if (window := self.window(job))]
+        heads = [queue[0] for job in self._open(now_ms) if (queue := self.window(job) or self._resting(job, now_ms))]
         blocked = [chunk for chunk in heads if chunk.blocked_ms is not None and self._sendable(chunk)]
         tired = [c for c in blocked if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
         waiting = [chunk for chunk in tired if self.is_free(chunk, in_doubt)]
         return sorted(waiting, key=lambda chunk: (_since(chunk), chunk.id))
+
+    def _resting(self, job: TrackedJob, now_ms: int) -> list[TrackedChunk]:
+        """Return the unsent chunks of a job that is paused, or that nobody waits for, as long as that is recent."""
+        recent = job.resting_ms is not None and now_ms < job.resting_ms + self._known.limits.paused_hold_ms
+        return job.queue if recent and not job.finishing else []
 
     def candidate_of(
         self, job: TrackedJob, held: Sequence[TrackedChunk], reserved: Sequence[TrackedChunk] = ()

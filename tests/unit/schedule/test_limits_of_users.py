@@ -206,6 +206,26 @@ def test_a_day_without_calls_is_waited_for_and_others_may_use_what_is_reserved()
     assert {"poll 1", "submit 2"} <= set(story.decide())
 
 
+@pytest.mark.parametrize("unsent", [True, False])
+def test_a_job_that_is_not_to_wait_stops_when_marketo_refuses_a_poll_for_its_quota(unsent):
+    story = Story(queue_depth=1)
+    story.job(chunk(1), *([chunk(2)] if unsent else []), waits_for_quota=False)
+    story.send(1)
+    story.job(chunk(11), name="patient")
+    assert "poll 1" in story.decide(at_ms=5_000)
+    story.tell(m.CallFailed(chunk=ChunkId(1), cause=m.Cause.QUOTA_EXHAUSTED, retry_at_ms=7_000_000))
+    assert story.decide() == ["finish a quota_exhausted", "wait 7000000"]
+
+
+def test_a_job_that_is_through_with_the_last_call_of_the_day_is_complete():
+    story = Story(calls_per_day=100, calls_reserved=20)
+    story.job(chunk(1), waits_for_quota=False)
+    story.send(1)
+    story.finish(1, at_ms=5_000)
+    counted(story, 80)
+    assert "finish a" in story.decide()
+
+
 @pytest.mark.parametrize("own", [75, 80])
 def test_a_job_that_is_not_to_wait_stops_when_the_day_is_used_up(own):
     story = Story(queue_depth=1, calls_per_day=100, calls_reserved=20)

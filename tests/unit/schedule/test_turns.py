@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.model import BatchStatus, Priority
+import pytest
+
+from orchestrator.model import BatchStatus, JobId, Priority
 from orchestrator.schedule import messages as m
 from tests.unit.schedule.story import EMAIL, Story, chunk
 
@@ -82,6 +84,51 @@ def test_a_chunk_that_is_passed_over_again_and_again_reserves_its_keys():
 def test_a_chunk_that_waits_for_long_reserves_its_keys():
     sent = _run(_rivals(), until_sent=30, step_ms=200_000, keys=RIVALS)
     assert sent.index(1) < 20
+
+
+def _rested(*rests: m.Fact) -> Story:
+    """Return a story in which chunk 1 of one job has waited for ten minutes, rests, and could be sent then."""
+    story = Story(queue_depth=2, paused_hold_ms=50_000)
+    story.job(*map(chunk, (101, 102, 103)), name="many", space=EMAIL, priority=Priority.HIGH)
+    story.job(chunk(1), chunk(2), name="one", space=EMAIL)
+    for number in (101, 102, 103, 1, 2):
+        assert f"claims {number}" in story.decide()  # meanwhile 101 is sent, and not answered
+        story.claims(number, *RIVALS.get(number, ()))
+    story.accepted(101)
+    story.send(102)
+    assert "submit 2" in story.finish(101, at_ms=600_000)
+    story.accepted(2)
+    assert _sends(story, at_ms=610_000) == []  # 103 waits, for 1 reserves its keys
+    story.tell(*rests)
+    story.polled(102, BatchStatus.COMPLETE)
+    return story
+
+
+def _sends(story: Story, **moment: int) -> list[str]:
+    return [command for command in story.decide(**moment) if command.startswith("submit")]
+
+
+ONE = JobId("one")
+PAUSED = m.StopAsked(job=ONE, reason=m.Stop.PAUSED)
+
+
+@pytest.mark.parametrize("rests", [m.JobUnwanted(job=ONE), PAUSED], ids=["left", "paused"])
+def test_keys_stay_reserved_for_a_job_that_rests_but_for_a_while_only(rests):
+    story = _rested(rests)
+    assert _sends(story, at_ms=659_999) == []
+    assert "wait 660000" in story.decide()
+    assert _sends(story, at_ms=660_000) == ["submit 103"]
+
+
+def test_a_job_that_goes_on_in_time_finds_its_keys_reserved():
+    story = _rested(m.JobUnwanted(job=ONE))
+    story.job(chunk(1), chunk(2), name="one", space=EMAIL)
+    assert _sends(story, at_ms=650_000) == ["submit 1"]
+
+
+def test_a_cancelled_job_reserves_nothing():
+    story = _rested(PAUSED, m.StopAsked(job=ONE, reason=m.Stop.CANCELLED))
+    assert _sends(story) == ["submit 103"]
 
 
 def test_what_shares_no_key_with_a_reserved_chunk_goes_on():
