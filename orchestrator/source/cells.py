@@ -70,8 +70,8 @@ class CellCount:
     def _alternate(self, seen: Scan) -> bool:
         """Check rows of two cells: delimiters and ends take turns.
 
-        Where they do, end minus delimiter, read as numbers, sets the bits from each delimiter up to before its end.
-        A word that begins within a row lacks that much, which is a one to take away.
+        Where they do, words of ends minus words of delimiters, as numbers, have all bits set from each delimiter up to
+        where its row ends, and no others; a word that begins within a row, behind its delimiter, has one to give back.
         """
         turns = seen.delimiters | seen.ends
         within = np.empty(len(turns) + 1, np.bool_)  # a row, at the beginning of each word and behind the last
@@ -83,7 +83,7 @@ class CellCount:
         difference = seen.ends - seen.delimiters
         difference -= within[:-1]
         difference &= turns
-        return self._before <= 1 and np.array_equal(difference, seen.delimiters)
+        return np.array_equal(difference, seen.delimiters)
 
     def _add_up(self, seen: Scan, ends_in_words: Counts, in_words: Counts) -> bool:
         """Check rows of three cells or more, word by word.

@@ -167,8 +167,8 @@ class Cutter:
             note(kind, 1, offset)
         if blanks is not None and blank_count:
             note(Oddity.BLANK_LINE, blank_count, bits.first_offset(blanks) or 0)
-        if block.nuls:
-            note(Oddity.NUL, block.nuls, block.data.find(0))
+        if block.lowest <= 0 and block.holds(0):
+            note(Oddity.NUL, block.data.count(0, 0, block.size), block.data.find(0))
         if self._line_end is not None:
             self._notice_line_ends(block, seen, note)
         if self._cells is not None and blanks is not None and (wrong := self._cells.compare(seen, blanks)):

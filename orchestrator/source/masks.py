@@ -87,7 +87,7 @@ class Scanner:
         values, flags = block.values[: block.words * WORD_BITS], self._flags[: block.words * WORD_BITS]
         line_feeds = block.line_feeds
         delimiters = mask(values, self._delimiter, flags)
-        carriage_returns = mask(values, CARRIAGE_RETURN, flags) if block.returned else None
+        carriage_returns = mask(values, CARRIAGE_RETURN, flags) if block.holds(CARRIAGE_RETURN) else None
         seen = Scan(
             line_feeds=line_feeds,
             ends=line_feeds,
@@ -96,7 +96,7 @@ class Scanner:
             state=state,
             odd=[],
         )
-        if not block.quoted and state is not State.CLOSING:
+        if state is not State.CLOSING and not block.holds(QUOTE):
             if state is State.QUOTED:
                 seen.ends = seen.delimiters = np.zeros_like(line_feeds)
             else:

@@ -42,7 +42,7 @@ class Utf8Check:
     def feed(self, block: Block, *, line_feeds: int) -> None:
         """Check the next block; ``line_feeds`` stand before it in the file."""
         self._stop = block.offset + block.size
-        if block.ascii and not self._pending:
+        if block.is_ascii and not self._pending:
             return
         missing = _length(self._pending) - len(self._pending)
         head = min(missing, block.size)
