@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import OrchestratorError, SourceError
-from orchestrator.model import ChunkId
+from orchestrator.model import Chunk, ChunkId
 from orchestrator.offload import Offload
 from orchestrator.report.files import replacing
 from orchestrator.source.keys import overlap
@@ -33,6 +33,17 @@ class Claim:
     space: tuple[str, str]  # entity and key field; claims of different ones are never compared
     fingerprints: Fingerprints | None  # None: nobody knows any more
     file: Path
+
+
+def file_of(directory: Path, chunk: Chunk) -> Path:
+    """Return where the claims of a chunk are kept, of a job with this part of the state directory."""
+    return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.npy"
+
+
+def in_common(ours: Path, theirs: Path) -> bool:
+    """Tell whether two chunks are known to share a key."""
+    both = _load(ours), _load(theirs)
+    return both[0] is not None and both[1] is not None and overlap(both[0], both[1])
 
 
 class ClaimStore:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.blocking import Blocker, find_blockers
 from orchestrator.events import Event
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters, Progress
@@ -33,6 +34,7 @@ class JobStatus:
     findings: tuple[Finding, ...]
     counters: Counters
     progress: Progress
+    blockers: tuple[Blocker, ...]
 
 
 class JobHandle:
@@ -136,13 +138,15 @@ class JobHandle:
         """Return everything that is known of the job."""
         sources = await self._journal.sources(self.id)
         chunks = await self._journal.chunks(self.id)
+        job = await self._journal.job(self.id)
         return JobStatus(
-            job=await self._journal.job(self.id),
+            job=job,
             sources=sources,
             chunks=await self._offload.run(by_original, sources, chunks),
             findings=await self._journal.findings(self.id),
             counters=await self._journal.counters(self.id),
             progress=await self._journal.progress(self.id),
+            blockers=await find_blockers(self._journal, self._offload, self._state_dir, job, chunks),
         )
 
     async def report(self, out_dir: str | os.PathLike[str] | None = None) -> Summary:

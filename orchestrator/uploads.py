@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from orchestrator import events
-from orchestrator.claims import ClaimStore, Fingerprints
+from orchestrator.claims import ClaimStore, Fingerprints, file_of
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
 from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
 from orchestrator.journal.changes import Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
@@ -86,7 +86,7 @@ class Uploads:
             conflicts = await self._claims.hold(
                 chunk.id,
                 (space.entity, space.key_field),
-                driven.directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.npy",
+                file_of(driven.directory, chunk),
                 under_way=chunk.phase is not Phase.READY,
                 compute=compute,
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.app import Orchestrator
+from orchestrator.blocking import Blocker
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
@@ -120,7 +121,8 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
         for cause, wait in status.counters.waits.items()
     ]
     lines += [f"  finding   {finding.message}" for finding in status.findings]
-    lines += [f"  held      chunk {chunk.id}, whose answer was lost, {_held_words(status, chunk)}"
+    lines += [f"  waits     {_blocker_words(blocker)}" for blocker in status.blockers]
+    lines += [f"  held      chunk {chunk.id} of {rows(chunk.span.rows)}, whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     lines += _deadline_lines(status)
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
@@ -142,6 +144,12 @@ def _deadline_lines(status: JobStatus) -> list[str]:
         return []
     until = moment(oldest.submitted_ms + BATCH_LIFE_MS)
     return [f"  deadline  {until}: until then Marketo tells what became of batch {oldest.batch_id}"]
+
+
+def _blocker_words(blocker: Blocker) -> str:
+    batch = "" if blocker.batch_id is None else f", batch {blocker.batch_id}"
+    why = "they share keys" if blocker.shared else "the same static list, or another lookup field"
+    return f"chunk {blocker.waiting} for chunk {blocker.chunk} of job {blocker.job_id}{batch}: {why}"
 
 
 def _held_words(status: JobStatus, chunk: Chunk) -> str:

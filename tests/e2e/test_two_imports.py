@@ -11,7 +11,7 @@ import signal
 import pytest
 
 from tests.e2e import leads
-from tests.e2e.kit import Place
+from tests.e2e.kit import Place, until
 
 HELD = {"on": "batch", "nth": 1, "do": "delay_start", "ms": 36_000_000}  # whatever is queued waits behind it
 SLOW = {"on": "batch", "do": "slow_import", "factor": 300.0}
@@ -48,12 +48,16 @@ def test_the_same_people_in_two_imports_do_not_meet(place: Place, mark: str) -> 
         driving.see("chunk.submitted", 2)
         with place.start("import", "second.csv", "--out", "second", "--json") as following:
             following.see("job.planned")
+            found = until("what it waits for", lambda: json.loads(place.run("status", "--json").out)["blockers"])
+            told = place.run("status").out
             place.marketo.finish()
             ended_second = following.end()
         ended_first = driving.end()
 
     leads.assert_complete(ended_first, place.directory / "first", first)
     leads.assert_complete(ended_second, place.directory / "second", second)
+    assert {blocker["job_id"] for blocker in found} == {ended_first.summary["job_id"]}
+    assert f"of job {ended_first.summary['job_id']}, batch {found[0]['batch_id']}: they share keys" in told
     assert place.marketo.collisions(mark) == []
     there = place.marketo.people(mark)
     assert sorted(one["email"] for one in there) == sorted(one["email"] for one in people)
