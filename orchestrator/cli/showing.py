@@ -164,7 +164,8 @@ def _held_words(status: JobStatus, chunk: Chunk) -> str:
 def source_words(source: Source) -> str:
     """Describe one source."""
     blank = f", {plural(source.blank_lines, 'blank line')}" if source.blank_lines else ""
-    return f"{source.path}: {rows(source.rows)}{blank}, {size(source.identity.size_bytes)}, {source.format}, {source.encoding}"
+    text = size((source.original or source).identity.size_bytes)
+    return f"{source.path}: {rows(source.rows)}{blank}, {text}, {source.format}, {source.encoding}"
 
 
 def _phase_words(status: JobStatus) -> str:

@@ -129,7 +129,7 @@ def _read(source: Source, counts: NDArray[np.int64], check: Callable[[], None]) 
     warnings = []
     if twice:
         warnings.append(
-            f"{source.path}: from line {first_line} on, {twice:,} places look as if text in UTF-8 was read in another "
+            f"{source.path}: from line {first_line} on, {twice:,} place(s) look as if text in UTF-8 was read in another "
             "encoding and written as UTF-8 again, like Ã¼ in place of ü. Look there, and repair what wrote the file."
         )
     if lost := int(counts[_LOST]) - lost_before:

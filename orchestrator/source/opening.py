@@ -76,15 +76,15 @@ def changed(name: str, what: str) -> SourceChanged:
     """Build the error for a file that is no longer the one that was planned."""
     return SourceChanged(
         f"{name}: {what} since it was planned; nothing is sent from it any more. "
-        "Put the file back as it was, or import the new one as a new job."
+        "Put the file back as it was, or import it as a new job."
     )
 
 
 def read_span(source: Source, span: Span) -> bytes:
     """Return the bytes of a span, certainly those that were planned; else raise `SourceChanged`."""
-    data = _read(source.path, source.content, source.identity, span.start, span.end)
+    data = _read(_name(source), source.content, source.identity, span.start, span.end)
     if zlib.crc32(data) != span.crc32:
-        raise changed(source.path, "the file's content has changed")
+        raise changed(_name(source), "the file's content has changed")
     return data
 
 
@@ -106,10 +106,10 @@ class SpanContent:
         checksum = 0
         for offset in range(span.start, span.end, PIECE_BYTES):
             stop = min(offset + PIECE_BYTES, span.end)
-            piece = await asyncio.to_thread(_read, source.path, source.content, source.identity, offset, stop)
+            piece = await asyncio.to_thread(_read, _name(source), source.content, source.identity, offset, stop)
             checksum = zlib.crc32(piece, checksum)
             if stop == span.end and checksum != span.crc32:
-                raise changed(source.path, "the file's content has changed")
+                raise changed(_name(source), "the file's content has changed")
             if offset == span.start:
                 yield source.header
             yield piece
@@ -133,6 +133,11 @@ async def sha256_of(source: Source, offload: Offload) -> str:
     for start in range(0, size, HASHED_SLICE_BYTES):
         await offload.run(take, start, min(start + HASHED_SLICE_BYTES, size))
     return digest.hexdigest()
+
+
+def _name(source: Source) -> str:
+    """Name the file that a source is sent from: its user looks elsewhere if that is a copy."""
+    return source.path if source.content == source.absolute else f"{source.path} (its copy {source.content})"
 
 
 def _read(name: str, path: str, planned: FileIdentity, start: int, stop: int) -> bytes:

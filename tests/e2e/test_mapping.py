@@ -275,6 +275,9 @@ def test_a_plan_tells_what_the_mapping_does_and_leaves_nothing(place: Place, mar
     assert plan["rows"] == 40
     assert plan["sources"][0]["superseded"] == 5
     assert any("cells changed by the mapping: 'E-Mail' trim 45" in warning for warning in plan["warnings"])
+    shown = place.run("plan", "leute.csv", "--map", "map.toml", "--on-repeated-key", "last")
+    assert shown.out.startswith("leute.csv: 45 rows")
+    assert f", {(place.directory / 'leute.csv').stat().st_size / 1000:.1f} kB, " in shown.out
     assert [path for path in place.state.rglob("*") if path.suffix in (".mapped", ".last")] == []
 
 
@@ -305,5 +308,5 @@ def test_text_that_was_encoded_twice_refuses_a_file_if_that_is_wished(place: Pla
     for command in ("import", "check"):
         ended = place.run(command, "leads.csv", "--strict")
         assert ended.code == 4, ended.err
-        assert "from line 2 on, 1 places look as if" in ended.err
+        assert "from line 2 on, 1 place(s) look as if" in ended.err
     assert place.marketo.people(mark) == []

@@ -207,7 +207,7 @@ def test_check_says_what_an_import_would_read(place: Place, mark: str) -> None:
     assert ended.code == 0, ended.err
     for words in ("leads.csv: 2 rows, ", "ssv, utf-8", "email, firstName", "as Marketo has them", "leads by email"):
         assert words in ended.out
-    for words in ("4 beyond ASCII", "Latin", "symbols", "ë", "from line 4 on, 1 places look as if"):
+    for words in ("4 beyond ASCII", "Latin", "symbols", "ë", "from line 4 on, 1 place(s) look as if"):
         assert words in ended.out
     assert "Next: orchestrator import leads.csv" in ended.err
     found = json.loads(place.run("check", "leads.csv", "--offline", "--json").out)

@@ -56,7 +56,7 @@ def test_a_text_that_was_encoded_twice_is_told_with_its_first_line(place, name, 
                     for byte in name.encode())  # fmt: skip
     found = taken(place, f'email,name\n1,Müller\n"2\n3",{twice}\n4,{twice}\n')
     assert len(found.warnings) == 1
-    assert found.warnings[0].startswith(f"0.csv: from line 4 on, {2 + 2 * (name == 'Größe')} places look as if")
+    assert found.warnings[0].startswith(f"0.csv: from line 4 on, {2 + 2 * (name == 'Größe')} place(s) look as if")
     assert name not in found.warnings[0]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ConfigError, EncodingError, SourceError
+from orchestrator.errors import ConfigError, EncodingError, SourceChanged, SourceError
 from orchestrator.model import Source
 from orchestrator.records import parse
 from orchestrator.requests import encoding_named
@@ -301,6 +301,17 @@ def test_a_copy_is_what_is_sent_when_the_file_is_gone(place):
     found = place.plan(text.encode("cp1252"))
     Path(found.source.absolute).unlink()
     assert sent(found) == text
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [(Path.unlink, "moved or deleted"), (lambda path: path.write_bytes(b"x"), "written to or replaced")],
+)
+def test_it_is_told_that_a_copy_is_what_has_changed(place, fault, what):
+    found = place.plan(table(WESTERN).encode("cp1252"))
+    fault(Path(found.source.content))
+    with pytest.raises(SourceChanged, match=rf"^0\.csv \(its copy .*0\.utf8\): the file has been {what}"):
+        read_span(found.source, found.spans[0])
 
 
 def test_what_a_killed_process_left_is_no_part_of_a_copy(place):
