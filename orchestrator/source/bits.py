@@ -13,6 +13,7 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 Counts = NDArray[np.uint8]
+Ranks = NDArray[np.uint32]
 Offsets = NDArray[np.int64]
 
 WORD_BITS = 64
@@ -100,22 +101,26 @@ def last_before(words: Words, offset: int) -> int | None:
     return last_offset(words[:index]) if index else None
 
 
-def nth(words: Words, number: int) -> int | None:
+def running_count(words: Words) -> Ranks:
+    """Count the bits that are set in each word and those before it."""
+    return np.add.accumulate(np.bitwise_count(words), dtype=np.uint32)
+
+
+def nth(words: Words, counts: Ranks, number: int) -> int | None:
     """Return the offset of the bit that is the ``number``-th set one, counted from 1; None if there are fewer."""
-    counts = np.cumsum(np.bitwise_count(words), dtype=np.int64)
-    index = int(np.searchsorted(counts, number))
-    if index == len(words):
+    if number > counts[-1]:
         return None
+    index = int(np.searchsorted(counts, np.uint32(number)))
     word = int(words[index])
     for _ in range(int(counts[index]) - number):
         word &= ~(1 << word.bit_length() - 1)
     return index * WORD_BITS + word.bit_length() - 1
 
 
-def count_until(words: Words, offset: int) -> int:
+def count_until(words: Words, counts: Ranks, offset: int) -> int:
     """Count the bits that are set up to one, and with it."""
     index, bit = divmod(offset, WORD_BITS)
-    return count(words[:index]) + (int(words[index]) & (2 << bit) - 1).bit_count()
+    return int(counts[index]) - (int(words[index]) >> bit >> 1).bit_count()
 
 
 def count_from(words: Words, offset: int) -> int:

@@ -243,19 +243,21 @@ class Cutter:
     def _cut(self, block: Block, seen: Scan, blanks: bits.Words | None) -> None:
         """Take the records that end in this block one span after the other."""
         rows = seen.ends if blanks is None else seen.ends & ~blanks
+        row_counts = bits.running_count(rows)
+        line_counts = row_counts if rows is seen.line_feeds else bits.running_count(seen.line_feeds)
         rows_before = self.rows
         done = 0  # so much of the block is in spans, or in the one under way, and in the checksum
 
         def mark(last: int) -> Mark:
             return Mark(
                 offset=self._offset + last + 1,
-                rows=rows_before + bits.count_until(rows, last),
-                line_feeds=self.line_feeds + bits.count_until(seen.line_feeds, last),
+                rows=rows_before + bits.count_until(rows, row_counts, last),
+                line_feeds=self.line_feeds + bits.count_until(seen.line_feeds, line_counts, last),
             )
 
         while (following := bits.first_from(seen.ends, done)) is not None:
             too_far = self._start.offset + self._limits.bytes_max - self._offset
-            too_many = bits.nth(rows, self._start.rows + self._limits.rows_max + 1 - rows_before)
+            too_many = bits.nth(rows, row_counts, self._start.rows + self._limits.rows_max + 1 - rows_before)
             last = bits.last_before(seen.ends, too_far if too_many is None else min(too_far, too_many))
             if last is None or last < done:
                 if done == 0:

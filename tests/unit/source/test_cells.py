@@ -34,7 +34,7 @@ def verdicts(data, columns, block_bytes):
 
 def row(random, delimiters):
     """Return a row of cells that are short, or longer than a word."""
-    longest = random.choice([0, 0, 1, 1, 2, 100])
+    longest = random.choice([0, 0, 1, 1, 2, 300])
     return b",".join(b"x" * random.randrange(longest + 1) for _ in range(delimiters + 1)) + b"\n"
 
 
@@ -62,3 +62,7 @@ def test_rows_that_are_wrong_in_turn_are_told():
     """Together they have as many delimiters as they should."""
     assert verdicts(b"a,b,c\nab\n" * 10, 2, 4096) == [(False, 20)]
     assert verdicts(b"a,b,c,d\na,b\n" * 10, 3, 4096) == [(False, 20)]
+
+
+def test_cells_longer_than_words_are_taken():
+    assert verdicts(b"a," + b"x" * 200 + b"\n" + b"a,b\n" * 30, 2, 4096) == [(True, 0)]
