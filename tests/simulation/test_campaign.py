@@ -6,6 +6,12 @@ import pytest
 
 from tests.simulation import campaign
 
+# A process that is killed closes nothing; its open files are the system's to close.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "20"))
 TROUBLED = 7  # a seed with crashes and faults
 
