@@ -72,6 +72,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def quiet() -> None:
+    """Keep the program's log, which tells of every fault, off the terminal."""
+    logging.getLogger("orchestrator").addHandler(logging.NullHandler())
+    logging.getLogger("orchestrator").propagate = False
+
+
 def _replay(seed: int) -> int:
     seen = check(seed)
     say("\n".join(seen.history))
@@ -99,7 +105,7 @@ def _sweep(seeds: range) -> int:
 
 def main(text: str) -> int:
     """Run what the argument asks for; return the exit code."""
-    logging.getLogger("orchestrator").setLevel(logging.ERROR)
+    quiet()
     first, dots, behind = text.partition("..")
     return _sweep(range(int(first), int(behind))) if dots else _replay(int(first))
 

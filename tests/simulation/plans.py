@@ -98,7 +98,8 @@ class SimJob:
 class Life:
     """One life of the program, and how it ends; the last one of a world has no end of this kind."""
 
-    killed_after_writes: int
+    killed_after_writes: int | None  # to the journal; None: it is killed by an upload
+    killed_by_upload: int | None  # the number of the one that Marketo takes and whose answer then finds nobody
     dead_ms: int  # until the next one begins
 
 
@@ -121,6 +122,7 @@ class Plan:
     troubles: tuple[Mapping[str, Any], ...]
     refused: float  # the share of connections that do not come about
     occupations: tuple[Occupation, ...]
+    rivals_ms: tuple[int, ...]  # when another process takes the subscription over by force
     heals_ms: int  # from then on nothing goes wrong any more
     emulator: Mapping[str, Any]
     body_bytes_max: int
@@ -128,7 +130,22 @@ class Plan:
     @property
     def calm(self) -> bool:
         """Whether nothing but the program itself can be in its way."""
-        return not (self.lives or self.troubles or self.refused or self.occupations)
+        return not (self.lives or self.troubles or self.refused or self.occupations or self.rivals_ms)
+
+    @property
+    def work_ms(self) -> int:
+        """How long one importer takes for all rows, if nothing but slow imports is in the way."""
+        rows = sum(len(source) for job in self.jobs for source in job.sources)
+        slower = max((trouble.get("factor", 1.0) for trouble in self.troubles), default=1.0)
+        usual_ms = 1_000 * rows / self.emulator["rows_per_second"] * (1 + self.emulator["jitter"])
+        return int(slower * usual_ms) + MINUTE_MS * rows
+
+    @property
+    def healthy_ms(self) -> int:
+        """From when on nothing is in the program's way."""
+        ends_ms = [each.at_ms + each.slots * each.duration_ms for each in self.occupations]
+        starts_ms = [job.starts_ms for job in self.jobs]
+        return max(self.heals_ms, *self.rivals_ms, *ends_ms, *starts_ms) + sum(life.dead_ms for life in self.lives)
 
 
 def draw(seed: int) -> Plan:
@@ -146,6 +163,7 @@ def draw(seed: int) -> Plan:
         troubles=tuple({**trouble, "probability": chance.uniform(0.02, 0.3)} for trouble in troubles),
         refused=0.0 if calm else chance.choice((0.0, 0.0, 0.0, 0.05, 0.2)),
         occupations=tuple(occupations),
+        rivals_ms=() if calm else tuple(_rival(chance) for _ in range(chance.choice((0, 0, 0, 1, 2)))),
         heals_ms=chance.randint(5, 240) * MINUTE_MS,
         emulator={
             "seed": seed,
@@ -161,15 +179,24 @@ def draw(seed: int) -> Plan:
 
 
 def _life(chance: Random) -> Life:
+    of_a_write = chance.random() < 0.6
     return Life(
-        killed_after_writes=chance.randint(1, 60), dead_ms=chance.choice((0, 1_000, 5 * MINUTE_MS, 3 * HOUR_MS))
+        killed_after_writes=chance.randint(1, 60) if of_a_write else None,
+        killed_by_upload=None if of_a_write else chance.randint(1, 6),
+        dead_ms=chance.choice((0, 1_000, 5 * MINUTE_MS, 3 * HOUR_MS)),
     )
 
 
 def _occupation(chance: Random) -> Occupation:
     return Occupation(
-        at_ms=chance.randint(0, HOUR_MS), slots=chance.randint(1, 10), duration_ms=chance.randint(1, 60) * MINUTE_MS
+        at_ms=chance.randint(0, HOUR_MS),
+        slots=chance.randint(1, 10),
+        duration_ms=chance.choice((1, 20, 90)) * MINUTE_MS,
     )
+
+
+def _rival(chance: Random) -> int:
+    return chance.randint(0, chance.choice((1, 5, 20, 120)) * MINUTE_MS)
 
 
 def _job(chance: Random, number: int) -> SimJob:

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -34,9 +35,11 @@ from orchestrator.model import BatchStatus, JobId, JobState
 from orchestrator.requests import ImportRequest
 from orchestrator.tables import Limits, Schedule, State
 from tests.simulation.kit import EPOCH_MS, Loop, Network, Process, VirtualClock
-from tests.simulation.plans import HOUR_MS, Plan, SimJob
+from tests.simulation.plans import HOUR_MS, Life, Plan, SimJob
 
-HEALED_MS_MAX = 48 * HOUR_MS  # from the time on that nothing goes wrong any more, everything is done within this
+# From the time on that nothing goes wrong any more, everything is done within this, and twice the work itself: room
+# for the longest hold of an upload whose answer was lost, and for the hour until somebody resumes a job that stopped.
+HEALED_MS_MAX = 4 * HOUR_MS
 RESUMES_MAX = 20  # by name, of jobs that stop for lasting causes
 
 
@@ -72,6 +75,7 @@ class Seen:
     deaths_ms: tuple[int, ...]
     records: Mapping[str, list[Mapping[str, Any]]]
     unfinished_max: int
+    queue_full: int  # how often an upload was refused for a full queue
     in_window_max: int
     in_flight_max: int
     done_ms: int
@@ -89,6 +93,7 @@ class World:
         self.ids: dict[int, JobId] = {}  # of the plan's jobs that were journalled
         self.deaths_ms: list[int] = []
         self.taken: list[tuple[int, str, Batch]] = []
+        self.living: tuple[Process, Life, int] | None = None  # and how many uploads had been taken at its start
         self.healed = False
         self.clock = VirtualClock(loop)
         self.service = Service(config_from({**plan.emulator, "faults": list(plan.troubles)}))
@@ -118,6 +123,7 @@ class World:
         # A look at the journal every second of a virtual day would be most of what a world costs.
         driver.LOOK_FOR_JOBS_MS, keeping.LOOK_AGAIN_SECONDS = 20_000, 20.0
         around = [asyncio.create_task(self._occupy()), asyncio.create_task(self._heal())]
+        rivals = [asyncio.create_task(self._rival(runner, at_ms)) for at_ms in self.plan.rivals_ms]
         try:
             for number, job in enumerate(self.plan.jobs):
                 for source in range(len(job.sources)):
@@ -125,15 +131,17 @@ class World:
             lives = [*self.plan.lives, None]
             for life in lives:
                 process = Process(killed_after_writes=None if life is None else life.killed_after_writes)
+                self.living = None if life is None else (process, life, len(self.taken))
                 await process.run(lambda: self._live(runner))
                 if life is not None and not process.alive:
                     self.deaths_ms.append(self.clock.now_ms())
                     await asyncio.sleep(life.dead_ms / 1000)
+            await asyncio.gather(*rivals)
             seen = await Process().run(lambda: self._look(runner))
             assert seen is not None  # nobody kills this one
             return seen
         finally:
-            for task in around:
+            for task in (*around, *rivals):
                 task.cancel()
             await runner.cleanup()
 
@@ -152,6 +160,19 @@ class World:
         self.service.faults.remove()
         self.healed = True
 
+    async def _rival(self, runner: web.AppRunner, at_ms: int) -> None:
+        """Let another process take the subscription by force, and bring to their end the jobs there are."""
+        await asyncio.sleep(max(0.0, at_ms / 1000 - self.loop.time()))
+        if self.ids:
+            await Process().run(lambda: self._usurp(runner))
+
+    async def _usurp(self, runner: web.AppRunner) -> None:
+        async with self._session(runner) as session, self._opened(session) as orchestrator:
+            with suppress(OrchestratorError):  # Marketo cannot be reached, say; then nothing is taken
+                resumed = await orchestrator.resume(list(self.ids.values()), take_over=True)
+                for handle in resumed.jobs:
+                    await handle.wait()
+
     def _refuses(self) -> bool:
         return not self.healed and self.chance.random() < self.plan.refused
 
@@ -162,6 +183,10 @@ class World:
             batch = create(upload, *args)
             content = hashlib.sha256(repr((upload.target, upload.data)).encode()).hexdigest()
             self.taken.append((self.clock.now_ms(), content, batch))
+            if self.living is not None:
+                process, life, before = self.living
+                if len(self.taken) - before == life.killed_by_upload:
+                    process.kill()
             return batch
 
         return noting
@@ -268,6 +293,7 @@ class World:
             deaths_ms=tuple(self.deaths_ms),
             records=records,
             unfinished_max=engine.queue.unfinished_max,
+            queue_full=sum(codes["1016"] for codes in limits.errors(self.clock.now_ms()).values()),
             in_window_max=limits.in_window_max,
             in_flight_max=limits.in_flight_max,
             done_ms=int(self.loop.time() * 1000),

@@ -1,0 +1,150 @@
+"""What happens without a safeguard: each is taken out in turn, and the campaign must notice.
+
+    python -m tests.simulation.ablations           # looks for the first world that fails without each
+    python -m tests.simulation.ablations claims    # one of them
+
+No switch in the product does this; the tests replace the function that is the safeguard.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from orchestrator import batches, desk, uploads
+from orchestrator.errors import DeliveryUnknown
+from orchestrator.journal import writing
+from orchestrator.marketo.quota import Quota
+from orchestrator.model import Phase
+from orchestrator.schedule.core import Scheduler
+from orchestrator.schedule.doubt import Doubt
+from orchestrator.schedule.lane import Lane
+from orchestrator.schedule.messages import Cause
+from orchestrator.schedule.waits import Backoff
+from tests.simulation import campaign, invariants
+
+SEEDS_MAX = 200  # a safeguard that no world of these needs is shown by none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """A safeguard, how it is taken out, and where that was seen."""
+
+    safeguard: str
+    remove: Callable[[pytest.MonkeyPatch], None]
+    violates: str  # the invariant
+    seed: int
+
+
+def _no_claims(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "_is_free", lambda *_: True)
+
+
+def _no_intent(patch: pytest.MonkeyPatch) -> None:
+    async def update(self: desk.Desk, driven: Any, chunk: Any, values: Any, *more: Any) -> Any:
+        if values.get("phase") is Phase.SUBMITTING:
+            return desk.replace(chunk, **values)
+        return await written(self, driven, chunk, values, *more)
+
+    written = desk.Desk.update
+    patch.setattr(desk.Desk, "update", update)
+
+
+def _lost_is_refused(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(uploads.CAUSES, DeliveryUnknown, Cause.TRANSIENT)
+
+
+def _no_hold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Doubt, "resend_ms", lambda self, chunk: 0)
+
+
+def _no_slots(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lane, "room", lambda *_: True)
+
+
+def _no_ration(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Quota, "admit", lambda *_: 0)
+    patch.setattr(Quota, "release", lambda *_: None)
+
+
+def _no_longest_wait(patch: pytest.MonkeyPatch) -> None:
+    def next_ms(self: Backoff) -> int:
+        self._max_ms = sys.maxsize
+        return growing(self)
+
+    growing = Backoff.next_ms
+    patch.setattr(Backoff, "next_ms", next_ms)
+
+
+def _no_fence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(writing, "check_epoch", lambda *_: None)
+
+
+def _no_second_fetch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batches, "FETCHES_MAX", 1)
+
+
+ABLATIONS = {
+    "claims": Ablation(
+        safeguard="no key is in two unfinished batches", remove=_no_claims, violates="order", seed=0
+    ),
+    "intent": Ablation(
+        safeguard="the intent is journalled before an upload", remove=_no_intent, violates="order", seed=0
+    ),
+    "lost": Ablation(
+        safeguard="a lost answer is not taken for a refusal", remove=_lost_is_refused, violates="order", seed=0
+    ),
+    "hold": Ablation(
+        safeguard="an upload of unknown outcome is held before it is sent again", remove=_no_hold, violates="order", seed=0
+    ),
+    "slots": Ablation(
+        safeguard="slots and the depth of the queue are counted", remove=_no_slots, violates="limits", seed=0
+    ),
+    "ration": Ablation(
+        safeguard="calls are rationed", remove=_no_ration, violates="limits", seed=0
+    ),
+    "backoff": Ablation(
+        safeguard="waits do not grow beyond a longest one", remove=_no_longest_wait, violates="convergence", seed=0
+    ),
+    "fence": Ablation(
+        safeguard="every write checks the epoch", remove=_no_fence, violates="once", seed=0
+    ),
+    "fetch": Ablation(
+        safeguard="a faulty result file is fetched again", remove=_no_second_fetch, violates="no-loss", seed=0
+    ),
+}  # fmt: skip
+
+
+def violated(ablation: Ablation, seed: int) -> str | None:
+    """Run a world without a safeguard; return the name of the invariant that breaks, None if none does."""
+    with pytest.MonkeyPatch.context() as patch:
+        ablation.remove(patch)
+        try:
+            campaign.check(seed)
+        except campaign.WorldFailed as failed:
+            cause = failed.__cause__
+            return cause.name if isinstance(cause, invariants.Violated) else type(cause).__name__
+    return None
+
+
+def _search(name: str) -> bool:
+    ablation = ABLATIONS[name]
+    seen: list[str] = []
+    for seed in range(SEEDS_MAX):
+        found = violated(ablation, seed)
+        if found is not None:
+            seen.append(f"{found} at {seed}")
+        if found == ablation.violates:
+            campaign.say(f"{name}: without it, {found} is violated at seed {seed} (seen: {', '.join(seen)})")
+            return True
+    campaign.say(f"{name}: {ablation.violates} is violated at none of {SEEDS_MAX} seeds (seen: {', '.join(seen)})")
+    return False
+
+
+if __name__ == "__main__":
+    campaign.quiet()
+    sys.exit(0 if all(map(_search, sys.argv[1:] or ABLATIONS)) else 1)
