@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
+from orchestrator.model import CustomObjects, Leads, OnUnknown, ProgramMembers, Target
 from tests.e2e.holdings import HOLDINGS
 
 MINUTE_MS = 60_000
@@ -68,6 +68,7 @@ class SimJob:
     target: Target
     sources: tuple[tuple[Row, ...], ...]
     starts_ms: int  # behind the start of the first life
+    on_unknown: OnUnknown
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -216,7 +217,12 @@ def _job(chance: Random, number: int) -> SimJob:
         tuple(_row(chance, f"{number}.{source}.{row}", whose, people, trouble) for row in range(chance.randint(1, 90)))
         for source in range(chance.choice((1, 1, 2)))
     )
-    return SimJob(target=target, sources=sources, starts_ms=number * chance.randint(0, 20) * MINUTE_MS)
+    return SimJob(
+        target=target,
+        sources=sources,
+        starts_ms=number * chance.randint(0, 20) * MINUTE_MS,
+        on_unknown=chance.choice((OnUnknown.PROBE, OnUnknown.RESUBMIT)),
+    )
 
 
 def _row(chance: Random, name: str, whose: str, people: int, trouble: float) -> Row:

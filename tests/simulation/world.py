@@ -239,6 +239,7 @@ class World:
             target=job.target,
             name=f"job{number}",
             failed_max=None,
+            on_unknown=job.on_unknown,
             out_dir=self.directory / f"report{number}",
         )
         handle = await orchestrator.submit(request)
