@@ -19,7 +19,7 @@ _MARKS = itertools.count(1)
 def _compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what Python compiles: dozens of processes are started, in trees that are to stay as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ORCHESTRATOR_E2E_COMPILED", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("E2E_COMPILED", str(tmp_path_factory.mktemp("compiled")))
         yield
 
 

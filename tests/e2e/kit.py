@@ -194,7 +194,7 @@ def emulator(directory: Path, **settings: Any) -> Iterator[Emulator]:
 def clean_environment(home: Path) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own counts."""
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
-    compiled = Path(os.environ["ORCHESTRATOR_E2E_COMPILED"])
+    compiled = Path(os.environ["E2E_COMPILED"])
     return {**kept, "HOME": str(home), "PYTHONPYCACHEPREFIX": str(compiled), "PYTHONWARNINGS": "default"}
 
 

@@ -105,7 +105,7 @@ def test_wait_for_several_jobs_ends_with_the_worst_code(place: Place, mark: str)
     leads.write(place.directory / "good.csv", leads.people(mark, 20, troubled=False))
     leads.write(place.directory / "bad.csv", leads.people(mark, 20, first=100))
     files = ("good.csv", "bad.csv", "good.csv")
-    jobs = [place.run("import", file, "--json").summary["job_id"] for file in files]
+    jobs = [place.run("import", file, "--json", "--force").summary["job_id"] for file in files]
     assert place.run("wait", jobs[0], jobs[2]).code == 0
     waited = place.run("wait", *jobs, "--json")
     assert waited.code == 3, waited.err

@@ -68,7 +68,7 @@ class SimJob:
     target: Target
     sources: tuple[tuple[Row, ...], ...]
     starts_ms: int  # behind the start of the first life
-    on_unknown: OnUnknown
+    on_unknown: OnUnknown = OnUnknown.PROBE
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -99,8 +99,8 @@ class SimJob:
 class Life:
     """One life of the program, and how it ends; the last one of a world has no end of this kind."""
 
-    killed_after_writes: int | None  # to the journal; None: it is killed by an upload
-    killed_by_upload: int | None  # the number of the one that Marketo takes and whose answer then finds nobody
+    killed_after_writes: int | None = None  # to the journal; None: it is killed by an upload
+    killed_by_upload: int | None = None  # the number of the one that Marketo takes and whose answer then finds nobody
     dead_ms: int  # until the next one begins
 
 
@@ -123,7 +123,7 @@ class Plan:
     troubles: tuple[Mapping[str, Any], ...]
     refused: float  # the share of connections that do not come about
     occupations: tuple[Occupation, ...]
-    rivals_ms: tuple[int, ...]  # when another process takes the subscription over by force
+    rivals_ms: tuple[int, ...] = ()  # when another process takes the subscription over by force
     heals_ms: int  # from then on nothing goes wrong any more
     emulator: Mapping[str, Any]
     body_bytes_max: int

@@ -51,7 +51,7 @@ def test_several_jobs_end_with_the_gravest_code():
 
 def test_every_code_and_every_stop_has_its_place():
     assert sorted(PRECEDENCE) == sorted(ExitCode)
-    assert all(stop in REASONS for stop in Stop)
+    assert all(stop in REASONS for stop in Stop if stop is not Stop.CANCELLED)  # its rows decide how it ends
 
 
 @pytest.mark.parametrize(
