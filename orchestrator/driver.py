@@ -47,6 +47,9 @@ LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may w
 
 TRUSTED_FOR_MS = 30 * 86_400_000  # what went well longer ago says little about the next job
 USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often tells little
+# The first upload waits for it: an answer of Marketo's also tells its clock, and by that an upload whose answer is lost
+# can be told from what was there before.
+USAGE_WAITED_FOR_S = 5.0
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
 ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
@@ -102,6 +105,7 @@ class Driver:
         self._probes = Probes(self._desk, client=client, offload=offload, host=lease.host, limits=limits)
         self._facts: list[m.Fact] = []
         self._wake = asyncio.Event()
+        self._usage_asked = asyncio.Event()
         self._submission: anyio.CancelScope | None = None
         self._draining = False
         self._seen: set[JobId] = set()
@@ -147,6 +151,8 @@ class Driver:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._ask_usage)
                 tasks.start_soon(self._housekeeping.run)
+                with anyio.move_on_after(USAGE_WAITED_FOR_S):
+                    await self._usage_asked.wait()
                 while not self._draining or self._submission is not None:
                     await self._turn(tasks)
                 tasks.cancel_scope.cancel()
@@ -277,6 +283,7 @@ class Driver:
                 day = quota_day(self._clock.wall_ms())
                 if usage.date in ("", day):
                     await self._desk.write(UsageTold(host=self._lease.host, day=day, total=usage.total))
+            self._usage_asked.set()
             await anyio.sleep(USAGE_ASKED_EVERY_S)
 
     async def _is_behind(self, job: Job) -> bool:
