@@ -324,7 +324,7 @@ class Orchestrator:
 
         ``on_unknown`` is what is done from now on with uploads whose answer is lost; None leaves it as it was.
         ``sources`` has the new path of each source of one named job that was moved; its content must be the same.
-        With ``take_over`` the subscription is taken from a live process that drives it.
+        With ``take_over`` the subscription is taken from a live process that drives it, with the jobs it works on.
 
         Raises:
             JournalError: a job is not in the journal.
@@ -333,7 +333,9 @@ class Orchestrator:
                 another one, and the job is named.
 
         """
-        going, skipped = await self._resumption.resume(job_ids, await self.connect(), on_unknown, sources)
+        going, skipped = await self._resumption.resume(
+            job_ids, await self.connect(), on_unknown, sources, take_over=take_over
+        )
         if going:
             await self._drive(force=take_over)
         return Resumed(jobs=tuple(map(self.handle, going)), skipped=tuple(skipped))

@@ -38,11 +38,13 @@ class Resumption:
         destination: Destination,
         on_unknown: OnUnknown | None,
         places: Mapping[str, str],
+        *,
+        take_over: bool,
     ) -> tuple[list[JobId], list[tuple[JobId, str]]]:
         """Return the jobs that go on, and those that do not with the reason why; without ids, all that may go on.
 
         ``on_unknown`` decides anew what is done with lost answers; None leaves that as it is.  ``places`` has the new
-        path of each source of the one named job that was moved.
+        path of each source of the one named job that was moved.  With ``take_over`` those that others work on go on, too.
 
         Raises:
             JournalError: a job is not in the journal.
@@ -66,7 +68,9 @@ class Resumption:
         going: list[JobId] = []
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
-            why_not = self._why_not_here(job, destination) or self._why_not(job, by_name=bool(named))
+            why_not = self._why_not_here(job, destination) or self._why_not(
+                job, by_name=bool(named), take_over=take_over
+            )
             if why_not is None:
                 try:
                     await self._revive(job, on_unknown)
@@ -90,10 +94,10 @@ class Resumption:
     def _why_not_here(self, job: Job, destination: Destination) -> str | None:
         return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
 
-    def _why_not(self, job: Job, *, by_name: bool) -> str | None:
+    def _why_not(self, job: Job, *, by_name: bool, take_over: bool) -> str | None:
         if job.state not in _RESUMABLE:
             return f"it is {job.state}"
-        if not by_name and self._keeper.wanted(job.id):
+        if not by_name and not take_over and self._keeper.wanted(job.id):
             return "another process works on it"
         if not by_name and (job.state is JobState.PAUSED or job.wish is Wish.PAUSE):
             why = job.wish_reason if job.wish is Wish.PAUSE else ", ".join(job.exit_reasons)

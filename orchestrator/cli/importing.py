@@ -21,6 +21,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError
 from orchestrator.following import JobHandle
+from orchestrator.journal.values import Owner
 from orchestrator.model import ExitCode, IfKnown, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
@@ -76,8 +77,7 @@ async def run_import(
             if confirmation is not None:
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
-            if take_over:
-                await tell_taking_over(console, orchestrator)
+            owner = await orchestrator.driver() if take_over else None
             handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
             if handle.known:
                 state = (await handle.status()).job.state
@@ -85,17 +85,19 @@ async def run_import(
                 if request.if_known is IfKnown.SKIP:
                     tell_code(console, ExitCode.OK, f"orchestrator status {handle.id}{flags}", meaning="it was skipped")
                     return ExitCode.OK
+                if state not in (JobState.RUNNING, JobState.INCOMPLETE):
+                    owner = None  # nothing is to be sent
             if request.detach:
                 return await tell_detached(console, orchestrator, handle, flags)
+            tell_taken_over(console, owner)
             interruption.sending(orchestrator, drain_s=settings.drain.seconds)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
 
 
-async def tell_taking_over(console: Console, orchestrator: Orchestrator) -> None:
-    """Say from whom the subscription is taken."""
-    owner = await orchestrator.driver()
+def tell_taken_over(console: Console, owner: Owner | None) -> None:
+    """Say from whom the subscription is taken, if anybody drove it."""
     if owner is not None:
         console.insist(f"Taking over from process {owner.pid}, which sends nothing more.", "warn")
 
@@ -156,8 +158,7 @@ def resume_jobs(
                     tell_destination(console, destination)
                     await confirmation.obtain()
                 decided = None if on_unknown is None else OnUnknown(on_unknown.value)
-                if take_over:
-                    await tell_taking_over(console, orchestrator)
+                owner = await orchestrator.driver() if take_over else None
                 places = places_of(moved)
                 resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
                 explain_skipped(console, resumed.skipped)
@@ -166,6 +167,7 @@ def resume_jobs(
                     return ExitCode.OK
                 interruption.sending(orchestrator, drain_s=settings.drain.seconds)
                 tell_destination(console, destination)
+                tell_taken_over(console, owner)
                 return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)
 
         return await interruption.over(body)

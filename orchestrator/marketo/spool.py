@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiofiles
 import aiofiles.os
+import anyio
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from orchestrator.errors import OrchestratorError
@@ -29,20 +30,20 @@ class Spool:
     async def open(cls, to: Path) -> AsyncIterator[Spool]:
         """Open a spool beside the file it may become; one that a crash left behind is overwritten."""
         part = to.with_name(f".{to.name}.part")
-        with _explained(to):
+        with anyio.CancelScope(shield=True), _explained(to):  # opened and never closed otherwise
             file = await aiofiles.open(part, "w+b", opener=_private)
         try:
             spool = cls(to, file)
             try:
                 yield spool
             finally:
-                with _explained(to):
+                with anyio.CancelScope(shield=True), _explained(to):
                     await file.close()
             if spool._kept:
                 with _explained(to):
                     await aiofiles.os.replace(part, to)
         finally:
-            with contextlib.suppress(OSError):
+            with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
                 await aiofiles.os.unlink(part)
 
     async def write(self, piece: bytes) -> None:

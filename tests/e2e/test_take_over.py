@@ -17,7 +17,7 @@ def test_a_driver_that_was_stopped_sends_nothing_more_after_another_took_over(pl
     with place.start("import", "leads.csv", "--out", "report", "--json") as stopped:
         job_id = stopped.see("chunk.submitted", 4)[0]["job_id"]
         stopped.signal(signal.SIGSTOP)
-        with place.start("resume", job_id, "--take-over", "--json") as driving:
+        with place.start("resume", "--take-over", "--json") as driving:  # with the jobs the other works on
             driving.read(f"Taking over from process {stopped.process.pid}, which sends nothing more.")
             driving.read("job.taken_in")
             stopped.signal(signal.SIGCONT)
