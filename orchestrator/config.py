@@ -191,7 +191,8 @@ class Settings(BaseSettings):
             raise ConfigError(
                 self._incomplete
                 or "no credentials: set MARKETO_MUNCHKIN_ID (or MARKETO_REST_URL), MARKETO_CLIENT_ID and "
-                f"MARKETO_CLIENT_SECRET, or write {DEFAULT_FILE} with a table [subscriptions.NAME]"
+                f"MARKETO_CLIENT_SECRET, or write {DEFAULT_FILE} with a table [subscriptions.NAME]; "
+                "orchestrator init asks for them and writes it"
             )
         if name is None:
             if len(names) > 1:

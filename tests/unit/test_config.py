@@ -265,7 +265,9 @@ def test_subscriptions_of_a_file_are_chosen_by_name():
 
 
 def test_without_credentials_it_says_how_to_give_them():
-    with pytest.raises(ConfigError, match=r"no credentials: set MARKETO_MUNCHKIN_ID .* or write orchestrator.toml"):
+    with pytest.raises(
+        ConfigError, match=r"no credentials: set MARKETO_MUNCHKIN_ID .* or write orchestrator.toml .* init asks"
+    ):
         load(None, (), {}).subscription()
 
 
