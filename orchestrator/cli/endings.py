@@ -27,7 +27,7 @@ MEANINGS = {
     ExitCode.INTERRUPTED: "stopped by something that passes; orchestrator resume goes on with what was begun",
     ExitCode.DENIED: "Marketo refuses the credentials, or their user lacks a permission",
     ExitCode.ROWS_UNKNOWN: "finished, except rows whose outcome Marketo does not tell",
-    ExitCode.THRESHOLD: "stopped by a limit that was set for this job",
+    ExitCode.THRESHOLD: "stopped by a limit: of rows that may fail, or of the API calls of a day",
     ExitCode.REFUSED: "Marketo refused for good after some rows were sent; what it accepted is in the report",
     ExitCode.SIGINT: "stopped on request; orchestrator resume goes on with what was begun",
     ExitCode.SIGTERM: "stopped on request; orchestrator resume goes on with what was begun",
@@ -97,6 +97,11 @@ def _meaning(summary: Summary, code: ExitCode) -> str | None:
             return "finished, but more rows failed than --max-failed allows; failures.csv has each of them"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons:
             return f"paused because more rows failed than --max-failed allows; orchestrator resume sends the other {unsent}"
+        case ExitCode.THRESHOLD if "quota_exhausted" in summary.exit_reasons:
+            return (
+                "the API calls of the day are used up, but for those left to others; after midnight in US Central Time, "
+                "orchestrator resume goes on"
+            )
     return None
 
 

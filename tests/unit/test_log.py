@@ -99,6 +99,14 @@ def test_the_level_is_the_least_shown(monkeypatch, level):
     assert shown[0] == level
 
 
+def test_what_libraries_say_of_their_daily_work_is_not_shown(monkeypatch):
+    stderr = redirect(monkeypatch)
+    log.configure("json")
+    for name in ("aiohttp.access", "alembic.runtime.migration", "asyncio"):
+        logging.getLogger(name).info("as usual")
+    assert stderr.getvalue() == ""
+
+
 def test_what_libraries_log_takes_the_same_way(monkeypatch):
     stderr = redirect(monkeypatch)
     log.configure("json")

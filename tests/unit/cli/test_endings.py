@@ -141,7 +141,12 @@ def counts(**changes: int) -> RowsSummary:
             {"exit_reasons": ("threshold",), "rows": counts(accepted=0, failed=100)},
             "finished, but more rows failed than --max-failed allows; failures.csv has each of them.",
         ),
-        (8, {"exit_reasons": ("quota_exhausted",)}, "stopped by a limit that was set for this job."),
+        (
+            8,
+            {"exit_reasons": ("quota_exhausted",)},
+            "the API calls of the day are used up, but for those left to others; after "
+            "midnight in US Central Time, orchestrator resume goes on.",
+        ),
     ],
 )
 def test_what_a_code_means_here(capsys, code, changes, words):
