@@ -5,6 +5,7 @@ Facts about chunks go through the table `state.STEPS`; what else a fact means is
 
 from __future__ import annotations
 
+from bisect import insort
 from random import Random
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
@@ -156,7 +157,8 @@ class Knowledge:
             self._drop_orphan(seen.id)
             if seen.phase not in FINAL:
                 self._take_in(seen, job, now_ms)
-        job.ready.sort(key=lambda c: c.key)
+        for unsent in (job.ready, job.canaries):
+            unsent.sort(key=lambda c: c.key)
         job.moving.sort(key=lambda c: (c.submitted_ms, c.id))
         last_sent_ms = max((seen.submitted_ms for seen in finished if seen.submitted_ms is not None), default=-1)
         self.doubt.note_finished(last_sent_ms, self.in_flight, now_ms)
@@ -279,7 +281,7 @@ class Knowledge:
                 part = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
                 job.enqueue(part)
                 if chunk in job.canaries:
-                    job.canaries.append(part)
+                    insort(job.canaries, part, key=lambda c: c.key)
         self._retire(chunk)
 
     def _batch_polled(self, chunk: TrackedChunk, fact: m.BatchPolled, now_ms: int) -> None:

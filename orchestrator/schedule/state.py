@@ -202,7 +202,7 @@ class TrackedJob:
     moving: list[TrackedChunk] = field(default_factory=list)  # in flight or collecting, in order of submission
     stops: list[Stop] = field(default_factory=list)
     stopped_sources: list[int] = field(default_factory=list)
-    canaries: list[TrackedChunk] = field(default_factory=list)  # not through yet; until then no other is sent
+    canaries: list[TrackedChunk] = field(default_factory=list)  # in order; until they are through no other is sent
     stops_behind_canary: bool = False
     waits_for_quota: bool = True
     priority: Priority = Priority.NORMAL

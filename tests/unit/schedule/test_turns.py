@@ -137,3 +137,12 @@ def test_what_shares_no_key_with_a_reserved_chunk_goes_on():
     story.job(*map(chunk, range(301, 400)), name="others", space=cars, priority=Priority.HIGH)
     sent = _run(story, until_sent=100, step_ms=1_000, keys=RIVALS)
     assert sent[sent.index(1) - 1] > 300
+
+
+def test_the_halves_of_a_canary_go_in_the_order_of_their_rows_however_it_was_cut():
+    story = Story()
+    story.job(chunk(1, canary=True, body_bytes=20_000_000), chunk(9, row=2_000, canary=True), space=EMAIL)
+    assert "split 1 to 9500000 bytes" in story.decide()
+    story.parted(1, chunk(2, row=100), chunk(3, row=150))
+    (job,) = story.heart.known.jobs.values()
+    assert [c.id for c in job.queue] == [2, 3, 9]
