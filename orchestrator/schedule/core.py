@@ -269,11 +269,12 @@ class Scheduler:
 
     def _waits_for_user(self, job: TrackedJob) -> bool:
         """Tell whether nothing of a job can be sent before the user has decided about what is in doubt."""
-        waiting = [c for c in job.moving if c.waits_for_user]
-        if not waiting:
+        if not any(c.waits_for_user for c in job.moving):
             return False
-        if len(self.known.in_flight) >= self.limits.slots:
-            return all(c.waits_for_user for c in self.known.in_flight)
+        held = self.known.in_flight
+        waiting = [c for c in held if c.waits_for_user and c.job.sending and not c.orphaned]  # the others time lets go
+        if len(held) >= self.limits.slots:
+            return len(waiting) == len(held)
         judged = not job.space.compared or all(c.conflicts is not None for c in [*waiting, *self.turns.window(job)])
         return judged and self.turns.candidate_of(job, waiting) is None
 

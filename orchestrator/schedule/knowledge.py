@@ -5,7 +5,6 @@ Facts about chunks go through the table `state.STEPS`; what else a fact means is
 
 from __future__ import annotations
 
-from bisect import insort
 from random import Random
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
@@ -20,6 +19,7 @@ from orchestrator.schedule.seeking import Seeking, is_awaited
 from orchestrator.schedule.state import (
     FAILURES_BEFORE_SPLIT,
     FINAL,
+    SOURCE_STOPS,
     ImpossibleFact,
     Limits,
     TrackedChunk,
@@ -157,8 +157,7 @@ class Knowledge:
             self._drop_orphan(seen.id)
             if seen.phase not in FINAL:
                 self._take_in(seen, job, now_ms)
-        for unsent in (job.ready, job.canaries):
-            unsent.sort(key=lambda c: c.key)
+        job.ready.sort(key=lambda c: c.key)
         job.moving.sort(key=lambda c: (c.submitted_ms, c.id))
         last_sent_ms = max((seen.submitted_ms for seen in finished if seen.submitted_ms is not None), default=-1)
         self.doubt.note_finished(last_sent_ms, self.in_flight, now_ms)
@@ -173,7 +172,7 @@ class Knowledge:
         (job.ready if chunk.phase is Phase.READY else job.moving).append(chunk)
         chunk.failed_at_completion = job.completed
         if seen.canary:
-            job.canaries.append(chunk)
+            job.add_canary(chunk)
         self.doubt.take_in(chunk, now_ms)
         self.seeking.plan(chunk, now_ms)
 
@@ -183,7 +182,7 @@ class Knowledge:
         If no batch of the job was ever completed, what failed them may be mended: each is sent once more.
         """
         job.sends, job.resting_ms = True, None
-        job.stops = [Stop.DENIED] if self.denied else []
+        job.stops = [stop for stop in job.stops if stop in SOURCE_STOPS] + [Stop.DENIED] * self.denied
         job.failed_in_a_row = 0
         job.tally.restart()
         for chunk in job.moving:
@@ -281,7 +280,7 @@ class Knowledge:
                 part = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
                 job.enqueue(part)
                 if chunk in job.canaries:
-                    insort(job.canaries, part, key=lambda c: c.key)
+                    job.add_canary(part)
         self._retire(chunk)
 
     def _batch_polled(self, chunk: TrackedChunk, fact: m.BatchPolled, now_ms: int) -> None:
@@ -374,6 +373,8 @@ class Knowledge:
     def _let_go(self, chunk: TrackedChunk) -> None:
         """Take a chunk in doubt for finished: nobody will send it again, and its batch can be at work no more."""
         chunk.let_go = True
+        if chunk.job.sending:  # and goes on without it
+            chunk.job.canary_through(chunk)
         self.conflicts.leave(chunk)
         self._drop_orphan(chunk.id)
 

@@ -229,6 +229,10 @@ class TrackedJob:
         """Its unsent chunks in order, those alone that may be sent now."""
         return [chunk for chunk in self.canaries if chunk.phase is Phase.READY] if self.canaries else self.ready
 
+    def add_canary(self, chunk: TrackedChunk) -> None:
+        """Put a chunk in its place among those that are sent before all others."""
+        insort(self.canaries, chunk, key=lambda c: c.key)
+
     def canary_through(self, chunk: TrackedChunk) -> None:
         """Note that a chunk is no longer one to wait for; behind the last one, decide whether to go on."""
         if chunk not in self.canaries:

@@ -102,7 +102,5 @@ class Shadow:
 
     def held(self, heart: Scheduler) -> Iterator[m.ChunkSeen]:
         """Yield what takes a slot: in doubt only as long as its batch may be at work."""
-        for seen in self.chunks.values():
-            if seen.phase in HELD and self.owner[seen.id] in heart.known.jobs:
-                if not heart.known.chunk(seen.id).let_go:
-                    yield seen
+        driven = [s for s in self.chunks.values() if s.phase in HELD and self.owner[s.id] in heart.known.jobs]
+        yield from (seen for seen in driven if not heart.known.chunk(seen.id).let_go)

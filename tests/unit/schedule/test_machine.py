@@ -369,6 +369,7 @@ class Heart(RuleBasedStateMachine):
 
 Heart.TestCase.settings = settings(
     max_examples=EXAMPLES,
+    derandomize="MACHINE_EXAMPLES" not in os.environ,  # the short run is the same each time
     stateful_step_count=STEPS,
     deadline=None,
     report_multiple_bugs=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, Phase, Priority
+from orchestrator.model import BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
 from tests.unit.schedule.story import EMAIL, Story, chunk
@@ -387,3 +387,54 @@ def test_a_draining_heart_begins_nothing_but_takes_outcomes_in():
     story.polled(1, BatchStatus.COMPLETE)
     assert story.decide(at_ms=3_600_000) == ["release 1"]
     assert story.state()["a"] == {"ready": [2], "collecting": [1], "completed": 1}
+
+
+def test_a_job_that_is_wanted_again_still_says_why_a_source_of_it_stopped():
+    story = Story()
+    story.job(chunk(1), chunk(2, source=1), space=EMAIL)
+    assert story.decide() == ["claims 1"]
+    story.stopped(1, Stop.SOURCE_CHANGED)
+    story.tell(m.JobUnwanted(job=JobId("a")))
+    story.job(chunk(1), chunk(2, source=1), space=EMAIL)
+    assert story.decide() == ["claims 2"]
+    story.claims(2)
+    story.send(2)
+    assert story.finish(2, at_ms=5_000) == ["release 2"]
+    assert story.decide() == ["finish a source_changed"]
+
+
+def test_two_jobs_that_wait_for_the_user_about_each_other_s_keys_do_not_wait_for_ever():
+    story = Story()
+    for name, first, second in (("a", 1, 2), ("b", 11, 12)):
+        story.job(chunk(first), chunk(second), name=name, space=EMAIL, on_unknown=OnUnknown.HOLD)
+    shared = {1: [12], 2: [11], 11: [2], 12: [1]}
+    ended = []
+    for _ in range(100):
+        for word, name, *stops in [command.split() for command in story.decide()]:
+            if word == "claims":
+                story.claims(int(name), *shared[int(name)])
+            elif word == "submit":
+                story.lost(int(name))
+            elif word == "wait":
+                story.now_ms = int(name)
+            elif word == "finish":
+                ended.append((name, *stops))
+                story.tell(m.JobEnded(job=JobId(name)))
+    assert ended == [("a", "held"), ("b", "held")]
+
+
+def test_a_job_does_not_wait_for_a_canary_in_doubt_that_nobody_can_send_again():
+    story = Story()
+    lost = chunk(2, source=1, canary=True, phase=Phase.UNKNOWN, submitted_ms=0, hold_until_ms=600_000)
+    story.job(chunk(1), lost, space=EMAIL)
+    assert story.decide()[0] == "claims 2"
+    story.stopped(2, Stop.SOURCE_CHANGED)
+    seen = []
+    while not (seen and seen[-1].startswith("submit")):
+        seen += story.decide()
+        assert seen
+        if seen[-1].startswith("claims"):
+            story.claims(1)
+        elif seen[-1].startswith("wait"):
+            story.now_ms = int(seen[-1].split()[1])
+    assert seen[-1] == "submit 1"
