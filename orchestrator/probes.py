@@ -32,6 +32,7 @@ from orchestrator.report.part import RowKind
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.adoption import Doubtful, Found, assign
 from orchestrator.schedule.state import Limits
+from orchestrator.source.places import rows_in_words
 
 GAP_IDS = 10  # so many ids in a row that Marketo does not know are the end of its counter
 AGE_MS_MAX = 6 * 86_400_000  # after seven days Marketo forgets batches, and those that are left would mislead
@@ -363,10 +364,7 @@ def _question(
 
 
 def _upload(driven: DrivenJob, chunk: Chunk) -> str:
-    span = chunk.span
-    return (
-        f"the upload of rows {span.first_row} to {span.first_row + span.rows - 1} of {driven.sources[span.source].path}"
-    )
+    return f"the upload of {rows_in_words(driven.sources[chunk.span.source], chunk.span)}"
 
 
 def _between(interval: _Interval) -> str:

@@ -16,14 +16,14 @@ from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_ma
 from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
 from orchestrator.journal.changes import Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
 from orchestrator.marketo.client import Client
-from orchestrator.model import Chunk, Finding, Phase, Source, Span
+from orchestrator.model import Chunk, Finding, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
 from orchestrator.report.attribute import Attribution, attribute_whole
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Stop
 from orchestrator.source import keys
 from orchestrator.source.opening import SpanContent, read_span
-from orchestrator.source.places import restore
+from orchestrator.source.places import restore, rows_in_words
 from orchestrator.source.split import replan
 
 TOKEN_LIFE_FACTOR = 2  # how much longer than an upload is expected to take its token must live when it starts
@@ -193,7 +193,8 @@ class Uploads:
             "message": message,
             "resent": _sent(chunk),
         }
-        await self._desk.update(driven, chunk, lost, Told(event=told), *_found_resent(driven, chunk))
+        found = _found_held(driven, chunk) if driven.job.options.on_unknown is OnUnknown.HOLD else ()
+        await self._desk.update(driven, chunk, lost, Told(event=told), *found, *_found_resent(driven, chunk))
 
     async def split(self, command: m.SplitChunk) -> m.Fact:
         """Cut a chunk into parts that fit, or into halves."""
@@ -243,13 +244,20 @@ def _found_resent(driven: DrivenJob, chunk: Chunk) -> tuple[Change, ...]:
     times = _sent(chunk)
     if times == chunk.resent:
         return ()
-    span = chunk.span
     message = (
-        f"The answer to an upload of rows {span.first_row} to {span.first_row + span.rows - 1} of "
-        f"{driven.sources[span.source].path} was lost, and they were sent again: Marketo may have imported them "
-        f"{times + 1} times, one after the other. That changes no record, but trigger campaigns may have run again."
+        f"The answer to an upload of {rows_in_words(driven.sources[chunk.span.source], chunk.span)} was lost, and they were sent again: Marketo may have "
+        f"imported them {times + 1} times, one after the other. That changes no record, but trigger campaigns may have run again."
     )
     return Desk.found(driven, "chunk_resent", message)
+
+
+def _found_held(driven: DrivenJob, chunk: Chunk) -> tuple[Change, ...]:
+    """Return which rows a person has to decide about."""
+    message = (
+        f"The answer to an upload of {rows_in_words(driven.sources[chunk.span.source], chunk.span)} was lost. Look for some of them in Marketo: "
+        "they are held until you decide whether they are sent again."
+    )
+    return Desk.found(driven, "chunk_held", message)
 
 
 def _parts(source: Source, span: Span, command: m.SplitChunk) -> tuple[Span, ...]:

@@ -122,7 +122,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
     ]
     lines += [f"  finding   {finding.message}" for finding in status.findings]
     lines += [f"  waits     {_blocker_words(blocker)}" for blocker in status.blockers]
-    lines += [f"  held      chunk {chunk.id} of {rows(chunk.span.rows)}, whose answer was lost, {_held_words(status, chunk)}"
+    lines += [f"  held      {_rows_words(status, chunk)} (chunk {chunk.id}), whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     lines += _deadline_lines(status)
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
@@ -150,6 +150,11 @@ def _blocker_words(blocker: Blocker) -> str:
     batch = "" if blocker.batch_id is None else f", batch {blocker.batch_id}"
     why = "they share keys" if blocker.shared else "the same static list, or another lookup field"
     return f"chunk {blocker.waiting} for chunk {blocker.chunk} of job {blocker.job_id}{batch}: {why}"
+
+
+def _rows_words(status: JobStatus, chunk: Chunk) -> str:
+    path = status.sources[chunk.span.source].path
+    return f"{rows(chunk.span.rows)} from row {number(chunk.span.first_row)} of {path} on"
 
 
 def _held_words(status: JobStatus, chunk: Chunk) -> str:

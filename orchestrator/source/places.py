@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SourceError
-from orchestrator.model import Original, Source
+from orchestrator.model import Original, Source, Span
 from orchestrator.records import Record, parse
 from orchestrator.source.opening import changed, identity_of, read_range
 
@@ -71,6 +72,15 @@ def original_place(source: Source, row: int) -> tuple[int, int] | None:
         return None
     found = read_places(source.original.places, first_row=row, rows=1)
     return int(found[0, 0]), int(found[0, 1])
+
+
+def rows_in_words(source: Source, span: Span) -> str:
+    """Name the rows of a span as the user's file numbers them, as far as that can be told."""
+    first, last = span.first_row, span.first_row + span.rows - 1
+    with suppress(SourceError):
+        found = [original_place(source, row) or (row, 0) for row in (first, last)]
+        first, last = found[0][0], found[1][0]
+    return f"rows {first} to {last} of {source.path}"
 
 
 def restore(source: Source, records: Sequence[Record]) -> tuple[Sequence[Record], bool]:

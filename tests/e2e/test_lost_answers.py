@@ -70,7 +70,12 @@ def test_held_until_the_user_decides(place: Place, mark: str) -> None:
     assert summary["rows"]["unknown"] == held["span"]["rows"]
     assert summary["rows"]["accepted"] == ROWS - held["span"]["rows"]
     assert f"Next: orchestrator resume {summary['job_id']} --on-unknown resubmit" in stopped.err
-    assert "until you decide about it" in place.run("status").out
+    first, last = held["span"]["first_row"], held["span"]["first_row"] + held["span"]["rows"] - 1
+    assert [finding["kind"] for finding in summary["findings"]] == ["chunk_held"]
+    assert f"The answer to an upload of rows {first} to {last} of leads.csv was lost." in stopped.err
+    told = place.run("status").out
+    where = f"{last - first + 1} rows from row {first} of leads.csv on (chunk {held['id']})"
+    assert f"{where}, whose answer was lost, until you decide" in told
     assert "Nothing to resume." in place.run("resume").err
 
     ended = place.run("resume", summary["job_id"], "--on-unknown", "resubmit")
@@ -78,3 +83,13 @@ def test_held_until_the_user_decides(place: Place, mark: str) -> None:
     summary = leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
     assert summary["lost_answers"] == {"adopted": 0, "resent": 1, "resent_rows": held["span"]["rows"]}
+
+
+def test_the_rows_that_are_held_are_named_as_the_file_numbers_them(place: Place, mark: str) -> None:
+    people = leads.people(mark, 60, troubled=False)
+    leads.write(place.directory / "leads.csv", [*people, *({**one, "lastName": "again"} for one in people)])
+    place.marketo.add({"on": "create", "nth": 1, "do": "lose_answer_before_accept"})
+    stopped = place.run("import", "leads.csv", "--out", "report", "--on-repeated-key", "last", "--on-unknown", "hold")
+    assert stopped.code == 7, stopped.err
+    assert "The answer to an upload of rows 61 to 120 of leads.csv was lost." in stopped.err
+    assert "60 rows from row 61 of leads.csv on" in place.run("status").out
