@@ -284,6 +284,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be asked.
 
         """
+        await self.connect()
         return await self._preview.draft(request)
 
     def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:

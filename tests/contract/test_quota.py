@@ -29,9 +29,15 @@ def test_calls_of_every_process_add_up_and_marketo_tells_of_others(tmp_path):
             async with Orchestrator.open(settings) as other:
                 await other.describe(Leads())
                 assert (await other.calls_today()).own == 3
+            wanted = request(tmp_path)
+            for number, ask in enumerate(("draft_mapping", "check", "plan"), 4):  # each asks for the fields once
+                async with Orchestrator.open(settings) as other:
+                    await getattr(other, ask)(wanted)
+                    assert (await other.calls_today()).own == number
+            async with Orchestrator.open(settings) as other:
                 told = await other.usage()
                 known = await other.calls_today()
-                assert known.own == 4
+                assert known.own == 7
                 assert known.own + known.others >= told.total
             async with Orchestrator.open(settings) as later:
                 assert await later.calls_today() == known
