@@ -80,7 +80,7 @@ async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> Non
     async def count() -> int:
         now_ms = clock.now_ms()
         for job in jobs:
-            job.view.counted(await job.handle.progress(), now_ms)
+            job.view.counted(await job.handle.progress())
         return now_ms
 
     views = [job.view for job in jobs]

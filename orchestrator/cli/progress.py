@@ -21,6 +21,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import Phase
+from orchestrator.report.eta import ENDS_MAX, ENDS_MIN, Eta, expect
 
 BAR_WIDTH = 30  # characters
 
@@ -53,7 +54,7 @@ class View:
     _importing: dict[int, _Batch] = field(default_factory=dict)
     _waiting: dict[int, ChunkDeferred] = field(default_factory=dict)  # by chunk
     _held: dict[int, int] = field(default_factory=dict)  # chunk -> until
-    _first: tuple[int, int] | None = None  # when counting began, and the rows done by then
+    _ends: list[tuple[int, int]] = field(default_factory=list)  # when batches ended, and their rows
 
     def saw(self, event: Event) -> None:
         """Take in what happened."""
@@ -77,16 +78,16 @@ class View:
             case BatchCompleted() | BatchFailed():
                 self._importing.pop(event.batch_id, None)
                 self._rows.pop(event.batch_id, None)
+                if isinstance(event, BatchCompleted):
+                    self._ends = [*self._ends, (event.ts_ms, event.rows)][-ENDS_MAX:]
 
-    def counted(self, progress: Progress, now_ms: int) -> None:
+    def counted(self, progress: Progress) -> None:
         """Take in what the journal counts."""
         self.progress = progress
-        if self._first is None:
-            self._first = (now_ms, _done(progress))
 
     def resumed(self) -> None:
         """Forecast by what is done from now on: the job stood still."""
-        self._first = None
+        self._ends.clear()
 
     # --- words ----------------------------------------------------------------------------------------
 
@@ -159,16 +160,20 @@ class View:
         return list(texts.values())
 
     def _forecast(self, now_ms: int) -> str:
-        if self.progress is None or self._first is None:
+        if self.progress is None:
             return ""
-        began_ms, before = self._first
-        gained = _done(self.progress) - before
         left = self.progress.total.rows - _done(self.progress)
         if left <= 0:
             return "writing the report"
-        if gained <= 0 or now_ms <= began_ms:
-            return "forecast when the first batch is finished"
-        return f"about {duration(left * (now_ms - began_ms) / gained / 1000)} left"
+        eta = expect(self._ends, left, now_ms)
+        return f"forecast when {ENDS_MIN} batches are finished" if eta is None else eta_words(eta, now_ms)
+
+
+def eta_words(eta: Eta, now_ms: int) -> str:
+    """Say when a job is likely to end, and what that is judged by."""
+    likely, surely = (duration((at_ms - now_ms) / 1000) for at_ms in (eta.p50_ms, eta.p90_ms))
+    span = f"about {likely}" if likely == surely else f"{likely} to {surely}"
+    return f"{span} left, by {eta.basis}"
 
 
 def _tally(progress: Progress, *phases: Phase) -> Tally:

@@ -12,8 +12,10 @@ from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
+from orchestrator.cli.progress import eta_words
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
 from orchestrator.cli.words import duration, moment, number, percent, plural, rows, size, table
+from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
 from orchestrator.forecast import Forecast
@@ -31,7 +33,10 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.report.ending import next_command
+from orchestrator.report.eta import Eta, expect
+from orchestrator.report.summary import iso
 from orchestrator.requests import ImportRequest
+from orchestrator.schedule.state import FINAL
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.opened import shown_source
 
@@ -83,17 +88,34 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
                 chosen = found[-1].id
             status = await (await find_job(orchestrator, chosen)).status()
         if console.json:
-            console.document(plain(status))
+            console.document({**plain(status), "eta": eta_document(eta_of(status, SystemClock().now_ms()))})
         else:
-            for line in status_lines(status, same_flags(common)):
+            for line in status_lines(status, same_flags(common), now_ms=SystemClock().now_ms()):
                 console.data(line)
         return ExitCode.OK
 
     return execute(common, body)
 
 
-def status_lines(status: JobStatus, flags: str) -> list[str]:
+def eta_of(status: JobStatus, now_ms: int) -> Eta | None:
+    """Return when a running job is likely to end, None if nobody can tell."""
+    if status.job.state is not JobState.RUNNING:
+        return None
+    done = [chunk for chunk in status.chunks if chunk.phase is Phase.DONE]
+    ends = [(chunk.completed_ms, chunk.span.rows) for chunk in done if chunk.completed_ms is not None]
+    return expect(
+        ends, sum(tally.rows for phase, tally in status.progress.phases.items() if phase not in FINAL), now_ms
+    )
+
+
+def eta_document(eta: Eta | None) -> dict[str, str | None] | None:
+    """Return a forecast as ``--json`` has it: two times in ISO 8601, and what they are judged by."""
+    return None if eta is None else {"p50": iso(eta.p50_ms), "p90": iso(eta.p90_ms), "basis": eta.basis}
+
+
+def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     """Describe one job."""
+    eta = eta_of(status, now_ms)
     job, progress = status.job, status.progress
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
@@ -113,6 +135,7 @@ def status_lines(status: JobStatus, flags: str) -> list[str]:
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
         f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown",
+        *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
         f"  calls     {_pairs(status.counters.api_calls) or 'none'}",
     ]

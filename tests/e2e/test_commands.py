@@ -59,6 +59,7 @@ def test_what_the_journal_knows_needs_no_marketo(place: Place, mark: str) -> Non
     assert job["id"] in ask("jobs")
     assert ask("status").splitlines()[0] == f"Job {job['id']} (spring): complete"
     status = json.loads(ask("status", job["id"][:-2], "--json"))
+    assert status["eta"] is None  # it has ended
     assert (status["progress"]["accepted"], status["sources"][0]["rows"]) == (1, 2)
     files = ask("report", job["id"], "--out", "again").splitlines()
     assert sorted(Path(file).name for file in files) == sorted(path.name for path in Path(job["out_dir"]).iterdir())

@@ -56,6 +56,7 @@ PURE = (
     "marketo/quota.py",
     "emulator/engine.py",
     "report/account.py",
+    "report/eta.py",
     "report/summary.py",
     "source/check.py",
 )

@@ -61,9 +61,9 @@ def test_a_history_from_planning_to_the_end():
     assert view.block(at(0)) == ["j1: reading the source ..."]
     assert view.line(at(0)) == "T+0 j1: reading the source"
 
-    view.counted(counted(ready=4, submitted=0, done=0), at(1))
+    view.counted(counted(ready=4, submitted=0, done=0))
     assert view.block(at(1)) == [
-        "j1  [------------------------------] 0%  forecast when the first batch is finished",
+        "j1  [------------------------------] 0%  forecast when 4 batches are finished",
         "  rows      0 of 400",
         "  uploaded  0 bytes of 4.0 kB, 0 of 4 chunks",
         "  batches   0 finished, 0 importing, 0 queued",
@@ -73,7 +73,7 @@ def test_a_history_from_planning_to_the_end():
 
     for event in (submitted(1, 7, 2), submitted(2, 8, 3), started(1, 7, 4)):
         view.saw(event)
-    view.counted(counted(ready=2, submitted=2, done=0, importing=1, queued=1), at(9))
+    view.counted(counted(ready=2, submitted=2, done=0, importing=1, queued=1))
     assert view.block(at(9))[2:] == [
         "  uploaded  2.0 kB of 4.0 kB, 2 of 4 chunks",
         "  batches   0 finished, 1 importing, 1 queued",
@@ -83,17 +83,17 @@ def test_a_history_from_planning_to_the_end():
 
     view.saw(completed(1, 7, 11))
     view.saw(started(2, 8, 11))
-    view.counted(counted(ready=2, submitted=1, done=1, importing=1, accepted=98, failed=2, warned=3, unknown=0), at(11))
+    view.counted(counted(ready=2, submitted=1, done=1, importing=1, accepted=98, failed=2, warned=3, unknown=0))
     block = view.block(at(11))
-    assert block[0] == "j1  [#######-----------------------] 25%  about 30 s left"
+    assert block[0] == "j1  [#######-----------------------] 25%  forecast when 4 batches are finished"
     assert block[1] == "  rows      100 of 400 (2 failed, 3 with a warning)"
     assert block[4:] == ["  importer 1  batch 8, 100 rows, for 0 s", "  importer 2  idle"]
     assert view.line(at(11)) == (
         "T+11 j1: 25%, 100 of 400 rows (2 failed, 3 with a warning); 2.0 kB of 4.0 kB uploaded; "
-        "1 of 4 batches finished, 1 importing, 0 queued; about 30 s left"
+        "1 of 4 batches finished, 1 importing, 0 queued; forecast when 4 batches are finished"
     )
 
-    view.counted(counted(ready=0, submitted=0, done=4, accepted=398, failed=2), at(50))
+    view.counted(counted(ready=0, submitted=0, done=4, accepted=398, failed=2))
     assert view.block(at(50))[0] == "j1  [##############################] 100%  writing the report"
 
 
@@ -101,16 +101,20 @@ def test_a_batch_whose_result_is_being_fetched_holds_no_importer():
     view = View(label="j1", importers=2)
     for event in (submitted(1, 7, 0), submitted(2, 8, 0), started(1, 7, 0), started(2, 8, 5)):
         view.saw(event)
-    view.counted(counted(ready=0, submitted=2, done=0, importing=1), at(9))
+    view.counted(counted(ready=0, submitted=2, done=0, importing=1))
     assert view.block(at(9))[4:] == ["  importer 1  batch 8, 100 rows, for 4 s", "  importer 2  idle"]
 
 
-def test_a_resumed_job_is_forecast_from_what_it_does_now():
+def test_a_forecast_is_a_range_with_its_basis_and_begins_anew_when_a_job_is_resumed():
     view = View(label="j1", importers=2)
-    view.counted(counted(ready=2, submitted=0, done=8, accepted=800), at(1000))
-    assert view.block(at(1000))[0].endswith("80%  forecast when the first batch is finished")
-    view.counted(counted(ready=1, submitted=0, done=9, accepted=900), at(1010))
-    assert view.block(at(1010))[0].endswith("90%  about 10 s left")
+    view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
+    for number, seconds in enumerate((0, 10, 20, 30)):
+        view.saw(completed(number, number, seconds))
+    assert view.block(at(30))[0].endswith("80%  about 20 s left, by the last 4 batches, 10 rows/s")
+    view.saw(completed(4, 4, 60))
+    assert view.line(at(60)).endswith("; 30 s to 51 s left, by the last 5 batches, 7 rows/s")
+    view.resumed()
+    assert view.block(at(60))[0].endswith("80%  forecast when 4 batches are finished")
 
 
 def waiting(view: View, seconds: float) -> list[str]:
@@ -119,7 +123,7 @@ def waiting(view: View, seconds: float) -> list[str]:
 
 def test_waits_are_told_with_their_cause_until_they_end():
     view = View(label="j1", importers=2)
-    view.counted(counted(ready=4, submitted=0, done=0), at(0))
+    view.counted(counted(ready=4, submitted=0, done=0))
     view.saw(deferred(1, "queue_full", 1))
     view.saw(deferred(1, "queue_full", 9))
     assert waiting(view, 10) == ["  waiting   Marketo's import queue is full, since T+1"]
@@ -132,7 +136,7 @@ def test_waits_are_told_with_their_cause_until_they_end():
 
 def test_a_lost_answer_is_told_with_its_deadline():
     view = View(label="j1", importers=2)
-    view.counted(counted(ready=4, submitted=0, done=0), at(0))
+    view.counted(counted(ready=4, submitted=0, done=0))
     view.saw(events.ChunkDeliveryUnknown(job_id=JOB, ts_ms=at(1), chunk=1, hold_until_ms=at(600)))
     assert waiting(view, 2) == ["  waiting   the answer to 1 upload was lost; sent again at T+600 at the earliest"]
     later = "  waiting   the answer to 1 upload was lost; sent again when Marketo cannot have it under way any more"

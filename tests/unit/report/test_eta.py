@@ -1,0 +1,55 @@
+"""When a job is expected to end, from the batches of it that ended."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from orchestrator.report.eta import ENDS_MIN, PAUSE_MS, expect
+
+MINUTE_MS = 60_000
+
+
+def steady(count: int, *, rows: int = 100) -> list[tuple[int, int]]:
+    return [(number * MINUTE_MS, rows) for number in range(count)]
+
+
+@pytest.mark.parametrize("ends", [[], steady(ENDS_MIN - 1), [(5, 100)] * 10, [(5, 0), (6, 0), (7, 0), (8, 0)]])
+def test_nothing_is_said_where_nothing_is_known(ends):
+    assert expect(ends, 1_000, 10 * MINUTE_MS) is None
+
+
+def test_steady_batches_have_an_end_without_doubt():
+    eta = expect(steady(5), 1_000, 4 * MINUTE_MS)
+    assert eta is not None
+    assert eta.p50_ms == eta.p90_ms == 14 * MINUTE_MS
+    assert eta.basis == "the last 5 batches, 2 rows/s"
+    assert expect(steady(5), 0, 4 * MINUTE_MS) is None
+
+
+def test_time_without_an_end_puts_the_end_off_once_a_batch_is_overdue():
+    assert [expect(steady(5), 1_000, now * MINUTE_MS).p50_ms // MINUTE_MS for now in (4, 5, 8)] == [14, 14, 17]
+
+
+def test_a_job_that_stood_still_begins_anew():
+    later = [(PAUSE_MS * 10 + at, rows) for at, rows in steady(4, rows=200)]
+    now_ms = later[-1][0]
+    assert expect([*steady(9), *later[:3]], 100, now_ms) is None
+    assert expect([*steady(9), *later], 200, now_ms) == expect(later, 200, now_ms)
+    assert expect(later, 200, now_ms + PAUSE_MS + 1) is None
+
+
+def test_nine_of_ten_jobs_end_before_the_second_moment_and_about_half_before_the_first():
+    chance = Random(5)
+    early = late = 0
+    for _ in range(400):
+        at_ms, ends = 0, []
+        for _ in range(70):
+            at_ms += round(chance.uniform(0.2, 1.8) * MINUTE_MS)
+            ends.append((at_ms, 100))
+        eta = expect(ends[:30], 4_000, ends[29][0])
+        early += at_ms <= eta.p50_ms
+        late += at_ms > eta.p90_ms
+    assert 0.4 <= early / 400 <= 0.6
+    assert late / 400 <= 0.15
