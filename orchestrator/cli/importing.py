@@ -30,6 +30,8 @@ from orchestrator.source.opened import STDIN, is_url
 
 FILES_SHOWN_MAX = 50  # a screenful; the summary has all
 
+_OVER = (JobState.COMPLETE, JobState.CANCELLED)  # there is an outcome to be told
+
 
 def import_files(
     common: Common, request: Callable[[], ImportRequest], *, take_over: bool, confirmed: str | None
@@ -79,15 +81,15 @@ async def run_import(
             tell_files(console, files, given=request.sources)
             owner = await orchestrator.driver() if take_over else None
             handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
+            state = (await handle.status()).job.state if handle.known else JobState.RUNNING
             if handle.known:
-                state = (await handle.status()).job.state
                 console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")
                 if request.if_known is IfKnown.SKIP:
                     tell_code(console, ExitCode.OK, f"orchestrator status {handle.id}{flags}", meaning="it was skipped")
                     return ExitCode.OK
                 if state not in (JobState.RUNNING, JobState.INCOMPLETE):
                     owner = None  # nothing is to be sent
-            if request.detach:
+            if request.detach and state not in _OVER:
                 return await tell_detached(console, orchestrator, handle, flags)
             tell_taken_over(console, owner)
             interruption.sending(orchestrator, drain_s=settings.drain.seconds)
@@ -104,7 +106,8 @@ def tell_taken_over(console: Console, owner: Owner | None) -> None:
 
 async def tell_detached(console: Console, orchestrator: Orchestrator, handle: JobHandle, flags: str) -> ExitCode:
     """Say who sends a job that nobody waits for."""
-    owner = await orchestrator.driver()
+    stopped = (await handle.status()).job.state is not JobState.RUNNING
+    owner = None if stopped else await orchestrator.driver()
     if console.json:
         console.line({"event": "job.detached", "job_id": handle.id, "driver": None if owner is None else owner.pid})
     console.insist(f"Job {handle.id} stands in the journal.")

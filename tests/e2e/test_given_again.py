@@ -61,8 +61,9 @@ def test_a_key_given_twice_is_one_job_that_is_followed_and_then_told_again(place
             ended = following.end()
         leads.assert_complete(driving.end(), place.directory / "report", rows)
     told_again = place.run(*given, "--out", "third")
+    detached = place.run(*given, "--out", "fourth", "--detach")  # nothing is left that another process could do
 
-    for again in (ended, told_again):
+    for again in (ended, told_again, detached):
         assert (again.summary["job_id"], again.code) == (job_id, 3)
     assert f"This is job {job_id}, which is complete; no other is made of it." in told_again.err
     assert len(place.marketo.batches()) - before == len(place.marketo.batches(job_id)) > 0
