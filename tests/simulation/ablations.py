@@ -25,7 +25,8 @@ from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.waits import Backoff
-from tests.simulation import campaign, invariants
+from tests.simulation import campaign, invariants, plans
+from tests.simulation.plans import MINUTE_MS, Plan
 
 SEEDS_MAX = 200  # a safeguard that no world of these needs is shown by none
 
@@ -38,6 +39,7 @@ class Ablation:
     remove: Callable[[pytest.MonkeyPatch], None]
     violates: str  # the invariant
     seed: int
+    needs: Callable[[Plan], bool]  # tells the worlds in which it may be needed at all
 
 
 def _no_claims(patch: pytest.MonkeyPatch) -> None:
@@ -88,35 +90,82 @@ def _no_second_fetch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(batches, "FETCHES_MAX", 1)
 
 
+def _loses_answers(plan: Plan) -> bool:
+    return any(
+        trouble["on"] == "create" and trouble.get("accept", "after" in trouble["do"]) for trouble in plan.troubles
+    )
+
+
+def _is_alone(plan: Plan) -> bool:
+    refused = any(trouble.get("code") == "1016" for trouble in plan.troubles)
+    return not plan.occupations and not refused and plan.body_bytes_max <= 1_200
+
+
 ABLATIONS = {
     "claims": Ablation(
-        safeguard="no key is in two unfinished batches", remove=_no_claims, violates="order", seed=0
+        safeguard="no key is in two unfinished batches",
+        remove=_no_claims,
+        violates="order",
+        seed=0,
+        needs=lambda plan: True,
     ),
     "intent": Ablation(
-        safeguard="the intent is journalled before an upload", remove=_no_intent, violates="order", seed=0
+        safeguard="the intent is journalled before an upload",
+        remove=_no_intent,
+        violates="order",
+        seed=0,
+        needs=lambda plan: any(life.killed_by_upload for life in plan.lives),
     ),
     "lost": Ablation(
-        safeguard="a lost answer is not taken for a refusal", remove=_lost_is_refused, violates="order", seed=0
+        safeguard="a lost answer is not taken for a refusal",
+        remove=_lost_is_refused,
+        violates="order",
+        seed=0,
+        needs=_loses_answers,
     ),
     "hold": Ablation(
-        safeguard="an upload of unknown outcome is held before it is sent again", remove=_no_hold, violates="order", seed=0
+        safeguard="an upload of unknown outcome is held before it is sent again",
+        remove=_no_hold,
+        violates="order",
+        seed=0,
+        needs=_loses_answers,
     ),
     "slots": Ablation(
-        safeguard="slots and the depth of the queue are counted", remove=_no_slots, violates="limits", seed=0
+        safeguard="slots and the depth of the queue are counted",
+        remove=_no_slots,
+        violates="limits",
+        seed=0,
+        needs=_is_alone,
     ),
     "ration": Ablation(
-        safeguard="calls are rationed", remove=_no_ration, violates="limits", seed=0
+        safeguard="calls are rationed",
+        remove=_no_ration,
+        violates="limits",
+        seed=0,
+        needs=_is_alone,
     ),
     "backoff": Ablation(
-        safeguard="waits do not grow beyond a longest one", remove=_no_longest_wait, violates="convergence", seed=0
+        safeguard="waits do not grow beyond a longest one",
+        remove=_no_longest_wait,
+        violates="convergence",
+        seed=0,
+        needs=lambda plan: bool(plan.occupations),
     ),
     "fence": Ablation(
-        safeguard="every write checks the epoch", remove=_no_fence, violates="once", seed=0
+        safeguard="every write checks the epoch",
+        remove=_no_fence,
+        violates="once",
+        seed=0,
+        needs=lambda plan: any(at_ms < 10 * MINUTE_MS for at_ms in plan.rivals_ms),
     ),
     "fetch": Ablation(
-        safeguard="a faulty result file is fetched again", remove=_no_second_fetch, violates="no-loss", seed=0
+        safeguard="a faulty result file is fetched again",
+        remove=_no_second_fetch,
+        violates="no-loss",
+        seed=0,
+        needs=lambda plan: any(trouble["do"] == "truncate_file" for trouble in plan.troubles),
     ),
-}  # fmt: skip
+}
 
 
 def violated(ablation: Ablation, seed: int) -> str | None:
@@ -135,6 +184,8 @@ def _search(name: str) -> bool:
     ablation = ABLATIONS[name]
     seen: list[str] = []
     for seed in range(SEEDS_MAX):
+        if not ablation.needs(plans.draw(seed)):
+            continue
         found = violated(ablation, seed)
         if found is not None:
             seen.append(f"{found} at {seed}")
