@@ -11,23 +11,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import batches, desk, uploads
 from orchestrator.errors import DeliveryUnknown
-from orchestrator.journal import writing
+from orchestrator.journal import fencing, writing
 from orchestrator.marketo.quota import Quota
 from orchestrator.model import Phase
-from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.doubt import Doubt
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.messages import Cause
-from orchestrator.schedule.waits import Backoff
+from orchestrator.schedule.turns import Turns
 from tests.simulation import campaign, invariants, plans
 from tests.simulation.plans import MINUTE_MS, Plan
 
+README = Path(__file__).parents[2] / "README.md"
 SEEDS_MAX = 200  # a safeguard that no world of these needs is shown by none
 
 
@@ -43,7 +44,7 @@ class Ablation:
 
 
 def _no_claims(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Scheduler, "_is_free", lambda *_: True)
+    patch.setattr(Turns, "is_free", lambda *_: True)
 
 
 def _no_intent(patch: pytest.MonkeyPatch) -> None:
@@ -73,17 +74,9 @@ def _no_ration(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Quota, "release", lambda *_: None)
 
 
-def _no_longest_wait(patch: pytest.MonkeyPatch) -> None:
-    def next_ms(self: Backoff) -> int:
-        self._max_ms = sys.maxsize
-        return growing(self)
-
-    growing = Backoff.next_ms
-    patch.setattr(Backoff, "next_ms", next_ms)
-
-
 def _no_fence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(writing, "check_epoch", lambda *_: None)
+    for module in (fencing, writing):
+        patch.setattr(module, "check_epoch", lambda *_: None)
 
 
 def _no_second_fetch(patch: pytest.MonkeyPatch) -> None:
@@ -98,7 +91,8 @@ def _loses_answers(plan: Plan) -> bool:
 
 def _is_alone(plan: Plan) -> bool:
     refused = any(trouble.get("code") == "1016" for trouble in plan.troubles)
-    return not plan.occupations and not refused and plan.body_bytes_max <= 1_200
+    rows = sum(len(source) for job in plan.jobs for source in job.sources)
+    return not plan.occupations and not refused and plan.body_bytes_max <= 1_200 and rows > 120
 
 
 ABLATIONS = {
@@ -106,66 +100,69 @@ ABLATIONS = {
         safeguard="no key is in two unfinished batches",
         remove=_no_claims,
         violates="order",
-        seed=0,
+        seed=1,
         needs=lambda plan: True,
     ),
     "intent": Ablation(
         safeguard="the intent is journalled before an upload",
         remove=_no_intent,
         violates="order",
-        seed=0,
+        seed=26,
         needs=lambda plan: any(life.killed_by_upload for life in plan.lives),
     ),
     "lost": Ablation(
         safeguard="a lost answer is not taken for a refusal",
         remove=_lost_is_refused,
         violates="order",
-        seed=0,
+        seed=26,
         needs=_loses_answers,
     ),
     "hold": Ablation(
         safeguard="an upload of unknown outcome is held before it is sent again",
         remove=_no_hold,
         violates="order",
-        seed=0,
+        seed=26,
         needs=_loses_answers,
     ),
     "slots": Ablation(
         safeguard="slots and the depth of the queue are counted",
         remove=_no_slots,
         violates="limits",
-        seed=0,
+        seed=103,
         needs=_is_alone,
     ),
     "ration": Ablation(
         safeguard="calls are rationed",
         remove=_no_ration,
         violates="limits",
-        seed=0,
-        needs=_is_alone,
-    ),
-    "backoff": Ablation(
-        safeguard="waits do not grow beyond a longest one",
-        remove=_no_longest_wait,
-        violates="convergence",
-        seed=0,
-        needs=lambda plan: bool(plan.occupations),
+        seed=4,
+        needs=lambda plan: plan.calls_per_window < 50,
     ),
     "fence": Ablation(
         safeguard="every write checks the epoch",
         remove=_no_fence,
         violates="once",
-        seed=0,
+        seed=13,
         needs=lambda plan: any(at_ms < 10 * MINUTE_MS for at_ms in plan.rivals_ms),
     ),
     "fetch": Ablation(
         safeguard="a faulty result file is fetched again",
         remove=_no_second_fetch,
         violates="no-loss",
-        seed=0,
+        seed=102,
         needs=lambda plan: any(trouble["do"] == "truncate_file" for trouble in plan.troubles),
     ),
 }
+
+
+def table() -> str:
+    """Return what the README tells."""
+    rows = [
+        f"| {each.safeguard} | {each.violates} | {each.seed} | `python -m tests.simulation.ablations {name}` |"
+        for name, each in ABLATIONS.items()
+    ]
+    head = ("| safeguard taken out | what breaks | at seed | found again by |", "|---|---|---:|---|")
+    return "\n".join([*head, *rows])
 
 
 def violated(ablation: Ablation, seed: int) -> str | None:

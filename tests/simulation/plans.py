@@ -127,6 +127,7 @@ class Plan:
     heals_ms: int  # from then on nothing goes wrong any more
     emulator: Mapping[str, Any]
     body_bytes_max: int
+    calls_per_window: int = 50
 
     @property
     def calm(self) -> bool:
@@ -176,6 +177,7 @@ def draw(seed: int) -> Plan:
             **HOLDINGS,
         },
         body_bytes_max=chance.choice((1_000, 1_200, 2_000, 5_000)),
+        calls_per_window=chance.choice((50, 50, 5)),
     )
 
 
@@ -213,8 +215,11 @@ def _job(chance: Random, number: int) -> SimJob:
     whose = "shared" if chance.random() < 0.3 else f"job{number}"
     people = chance.choice((5, 40, 1_000))
     trouble = chance.choice((0.0, 0.05, 0.2))
+    most = chance.choice((30, 90, 90, 250))
     sources = tuple(
-        tuple(_row(chance, f"{number}.{source}.{row}", whose, people, trouble) for row in range(chance.randint(1, 90)))
+        tuple(
+            _row(chance, f"{number}.{source}.{row}", whose, people, trouble) for row in range(chance.randint(1, most))
+        )
         for source in range(chance.choice((1, 1, 2)))
     )
     return SimJob(

@@ -101,7 +101,7 @@ class World:
         self.chance = Random(f"{plan.seed}:world")
         self.settings = Settings(
             state=State(dir=directory / "state"),
-            limits=Limits(body_bytes_max=plan.body_bytes_max),
+            limits=Limits(body_bytes_max=plan.body_bytes_max, calls_per_window=plan.calls_per_window),
             schedule=Schedule(slow_start=plan.seed % 2 == 1),
             subscriptions={
                 "default": Subscription(

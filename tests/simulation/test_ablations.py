@@ -1,0 +1,20 @@
+"""The campaign notices every safeguard that is taken out, in the world where that was seen first."""
+
+import pytest
+from tests.simulation import ablations
+from tests.simulation.ablations import ABLATIONS
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_a_safeguard_is_missed(name: str) -> None:
+    assert ablations.violated(ABLATIONS[name], ABLATIONS[name].seed) == ABLATIONS[name].violates
+
+
+def test_the_readme_tells_of_every_one() -> None:
+    assert ablations.table() in ablations.README.read_text(encoding="utf-8")
