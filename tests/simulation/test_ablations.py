@@ -1,6 +1,7 @@
 """The campaign notices every safeguard that is taken out, in the world where that was seen first."""
 
 import pytest
+
 from tests.simulation import ablations
 from tests.simulation.ablations import ABLATIONS
 
