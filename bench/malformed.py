@@ -90,6 +90,7 @@ CASES: Final = (
         data=b"email,name,note\ra@x.io,Anna,ok\rb@x.io,Ben,ok\r",
         meant=(_HEADER, _ANNA, _BEN),
     ),
+    _case("lone carriage returns below a header with a line feed", "a@x.io,Anna,ok\rb@x.io,Ben,ok\r", _ANNA, _BEN),
     _case("mixed line ends", "a@x.io,Anna,ok\r\nb@x.io,Ben,ok\n", _ANNA, _BEN),
     _case("blank lines", "\na@x.io,Anna,ok\n\n\r\nb@x.io,Ben,ok\n\n", _ANNA, _BEN),
     _case("too few cells", "a@x.io,Anna\nb@x.io,Ben,ok\n", ("a@x.io", "Anna", ""), _BEN),

@@ -102,6 +102,11 @@ class Cutter:
         """How many rows end at or before the last record end."""
         return self.last_end.rows
 
+    @property
+    def lines(self) -> int:
+        """How many lines there were, the last one with or without a line end."""
+        return self.line_feeds + (not self._before.endswith(b"\n"))
+
     def feed(self, block: Block) -> None:
         """Take the next bytes, at least one."""
         seen = self._scanner.scan(block, self.state, self._before)
@@ -170,7 +175,7 @@ class Cutter:
         if block.lowest <= 0 and block.holds(0):
             note(Oddity.NUL, block.data.count(0, 0, block.size), block.data.find(0))
         if self._line_end is not None:
-            self._notice_line_ends(block, seen, note)
+            self._notice_line_ends(block, seen, self._line_end == b"\r\n", note)
         if self._cells is not None and blanks is not None and (wrong := self._cells.compare(seen, blanks)):
             for kind, deviation in ((Oddity.CELLS_MISSING, wrong.missing), (Oddity.CELLS_LEFT_OVER, wrong.left_over)):
                 self._note_cells(kind, deviation, note)
@@ -181,14 +186,26 @@ class Cutter:
         elif deviation is not None:
             self.odd.note(kind, deviation.count, line=self.last_end.line_feeds + 1)
 
-    def _notice_line_ends(self, block: Block, seen: Scan, note: Callable[[Oddity, int, int], None]) -> None:
-        follows = self._before.endswith(CARRIAGE_RETURN)
+    def _notice_line_ends(
+        self, block: Block, seen: Scan, windows: bool, note: Callable[[Oddity, int, int], None]
+    ) -> None:
+        """Tell line ends apart, and carriage returns that are none; ``windows``: the header's line ends with CRLF.
+
+        What a carriage return is shows in the byte behind it: one at a block's end counts for the next block, and
+        one at the end of all belongs to the last record's end.
+        """
+        follows = self.state is not State.QUOTED and self._before.endswith(CARRIAGE_RETURN)
         if seen.carriage_returns is None and not follows:
-            others = seen.ends if self._line_end == b"\r\n" else None
+            others = seen.ends if windows else None
         else:
             returns = np.zeros_like(seen.ends) if seen.carriage_returns is None else seen.carriage_returns
-            others = seen.ends & bits.shifted(returns, follows, np.empty_like(returns))
-            if self._line_end == b"\r\n":
+            behind = bits.shifted(returns, follows, np.empty_like(returns))
+            if block.size < len(behind) * bits.WORD_BITS:
+                bits.clear(behind, block.size)
+            others = seen.ends & behind
+            if lone := bits.count(behind) - bits.count(others):
+                note(Oddity.LONE_CARRIAGE_RETURN, lone, bits.first_offset(behind ^ others) or 0)
+            if windows:
                 others ^= seen.ends
         if others is not None and (count := bits.count(others)):
             note(Oddity.OTHER_LINE_END, count, bits.first_offset(others) or 0)

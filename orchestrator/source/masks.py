@@ -66,7 +66,7 @@ class Scan:
     line_feeds: Words
     ends: Words  # the line feeds outside quotes
     delimiters: Words  # those outside quotes
-    carriage_returns: Words | None  # None: there is none
+    carriage_returns: Words | None  # those outside quotes; None: the block holds none at all
     state: State  # behind the block's last byte
     odd: Odd  # the first byte that makes a cell odd, once a cell
 
@@ -99,6 +99,7 @@ class Scanner:
         if state is not State.CLOSING and not block.holds(QUOTE):
             if state is State.QUOTED:
                 seen.ends = seen.delimiters = np.zeros_like(line_feeds)
+                seen.carriage_returns = None if carriage_returns is None else seen.ends
             else:
                 seen.state = self._state_outside(block, seen, odd=state is State.ODD)
             return seen
@@ -121,6 +122,8 @@ class Scanner:
         np.bitwise_not(inside, out=inside)
         seen.ends = seen.line_feeds & inside
         seen.delimiters = seen.delimiters & inside
+        if seen.carriage_returns is not None:
+            seen.carriage_returns = seen.carriage_returns & inside
         seen.state, seen.odd = walked.state, walked.odd
 
     def _repair(self, block: Block, seen: Scan, quotes: Words, state: State, before: bytes) -> bool:
@@ -173,6 +176,8 @@ class Scanner:
         np.bitwise_not(inside, out=inside)
         seen.ends = np.bitwise_and(seen.line_feeds, inside, out=closing)
         seen.delimiters &= inside
+        if seen.carriage_returns is not None:
+            seen.carriage_returns &= inside
         return True
 
     def _clear(self, block: Block, quotes: Words, start: int) -> int:

@@ -21,7 +21,6 @@ from orchestrator.model import Format
 from orchestrator.source import containers, encodings
 from orchestrator.source.detect import NotUtf8, refuse_what_is_no_text
 from orchestrator.source.encodings import Basis, Encoding
-from orchestrator.source.oddities import Oddity
 from orchestrator.source.opening import identity_of, inspect, still_written
 from orchestrator.source.split import Plan, plan
 from orchestrator.source.spool import Workspace
@@ -183,16 +182,7 @@ def _plan(opened: Opened, reading: Reading) -> Plan:
         rows_max=reading.rows_max,
         allow_empty=reading.allow_empty,
     )
-    warnings = found.warnings
-    if found.source.blank_lines == 1 and _ends_with_blank_line(opened.content):
-        warnings = tuple(each for each in warnings if Oddity.BLANK_LINE.value not in each)  # too common to be odd
-    return replace(found, warnings=(*opened.notes, *warnings))
-
-
-def _ends_with_blank_line(path: str) -> bool:
-    with Path(path).open("rb", buffering=0) as file:
-        file.seek(-min(3, os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return file.read().replace(b"\r\n", b"\n").endswith(b"\n\n")
+    return replace(found, warnings=(*opened.notes, *found.warnings))
 
 
 def _as_utf8(located: Located, path: Path, index: int, reading: Reading, encoding: Encoding, head: bytes) -> Opened:

@@ -99,7 +99,7 @@ def plan(
         rows=cutter.rows,
         blank_lines=cutter.odd.count(Oddity.BLANK_LINE),
     )
-    return Plan(source=source, spans=tuple(cutter.spans), warnings=cutter.odd.told(given))
+    return Plan(source=source, spans=tuple(cutter.spans), warnings=cutter.odd.told(given, lines=cutter.lines))
 
 
 def _empty(

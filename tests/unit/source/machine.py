@@ -11,6 +11,7 @@ class Seen:
 
     records: list = field(default_factory=list)  # (start, end, line, cells), cells None for a blank line
     odd: list = field(default_factory=list)  # (kind, line) of each cell in which a quote had to be taken as it stands
+    lone_returns: list = field(default_factory=list)  # (offset, line) of each outside quotes with no line end behind
     open_quote: tuple | None = None  # (line, offset) of a quote that is never closed
 
 
@@ -34,6 +35,8 @@ def read(data: bytes, delimiter: str) -> Seen:
 
     for offset, byte in enumerate(data):
         line += byte == 10
+        if byte == 13 and state != "quoted" and data[offset + 1 : offset + 2] not in (b"\n", b""):
+            seen.lone_returns.append((offset, line))
         if state == "quoted":
             if byte == 34:
                 state = "closing"
@@ -77,11 +80,14 @@ def what_is_odd(data, offset, state, mark):
 def oddities(data: bytes, seen: Seen, header: int) -> dict:
     """Return {kind: (line of the first, count)} of everything odd; the records from ``header`` on are data."""
     found = [(kind, line) for kind, line in seen.odd if line >= seen.records[header + 1][2]]
+    found += [("LONE_CARRIAGE_RETURN", line) for at, line in seen.lone_returns if at >= seen.records[header][1]]
+    blank = [number for number, record in enumerate(seen.records) if record[3] is None]
+    only_last_is_blank = blank == [len(seen.records) - 1]
     columns = len(seen.records[header][3])
     windows = data[: seen.records[header][1]].endswith(b"\r\n")
     for number, (start, end, line, cells) in enumerate(seen.records):
         text = data[start:end]
-        if cells is None:
+        if cells is None and not only_last_is_blank:
             found.append(("BLANK_LINE", line))
         if number <= header:
             continue

@@ -129,10 +129,10 @@ def test_what_is_sent_by_hand(tmp_path):
         f"{path}: cells changed by the mapping: 'Mail' trim 1, 'Name' trim 1, 'Born' date 2, 'Size' number 1.",
     )
     assert [warning.removeprefix(path) for warning in plan.warnings] == [
-        ": from line 6 on, 1 row(s) have fewer cells than the header; they are sent as they stand, by a mapping with "
-        "empty cells added.",
-        ": from line 7 on, 1 row(s) have more cells than the header; they are sent as they stand, by a mapping without "
-        "the surplus. A cell with the delimiter in it needs quotes around it.",
+        ": from line 6 on, 1 row(s) have fewer cells than the header; they are sent as they stand; a mapping adds "
+        "empty cells.",
+        ": from line 7 on, 1 row(s) have more cells than the header; they are sent as they stand; a mapping leaves the "
+        "surplus out. A cell with the delimiter in it needs quotes around it.",
         ": from line 3 on, 1 line(s) are blank; they are no rows.",
         ": from line 4 on, 1 cell(s) of column 'Born' cannot be converted by date; they are sent as they stand. Correct "
         "the cells, or the mapping.",

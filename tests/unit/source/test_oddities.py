@@ -21,6 +21,22 @@ CASES = {
     ),
     "quotes escaped with backslashes": (b'2,"5\\" pipe"\n', {Oddity.BACKSLASH_BEFORE_QUOTE: (5, 1)}),
     "mixed line ends": (b'2,a\r\n3,"b\r\n"\n4,c\r\n', {Oddity.OTHER_LINE_END: (5, 2)}),
+    "carriage returns alone below a header with a line feed": (
+        b"2,a\r3,b\r4,c\r",  # the last one belongs to the end of all
+        {Oddity.LONE_CARRIAGE_RETURN: (5, 2), Oddity.CELLS_LEFT_OVER: (5, 1)},
+    ),
+    "carriage returns alone here and there": (
+        b'2,"a\r\r\nb"\r \n3,\rb\n"4"\r,c\n5,d\r\r\n6,"\r"\n',
+        {Oddity.LONE_CARRIAGE_RETURN: (6, 4), Oddity.OTHER_LINE_END: (9, 1)},
+    ),
+    "carriage returns alone in the middle of many that are not": (
+        b'2,"a\r\n"\r\n' * 40 + b"3,a\r b\r\n" + b'4,"a\r\n"\r\n' * 40,
+        {Oddity.LONE_CARRIAGE_RETURN: (85, 1), Oddity.OTHER_LINE_END: (6, 81)},
+    ),
+    "carriage returns in quotes": (b'2,"a\rb\r"\n3,"\r\r\n\r"\n', {}),
+    "a single blank line at the end": (b"2,a\n\n", {}),
+    "a single blank line at the end, which is a carriage return": (b"2,a\n\r", {}),
+    "a single blank line before the end": (b"\n2,a", {Oddity.BLANK_LINE: (5, 1)}),
     "blank lines": (b"\n2,a\n\n\n", {Oddity.BLANK_LINE: (5, 3)}),
     "too few cells": (b"2\n3,a\n4\n", {Oddity.CELLS_MISSING: (5, 2)}),
     "too many cells": (b"2,a\n3,a,b\n", {Oddity.CELLS_LEFT_OVER: (6, 1)}),
