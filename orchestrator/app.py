@@ -34,6 +34,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
+from orchestrator.marketo.day import DayEnd, day_end
 from orchestrator.marketo.reads import Schema, Usage
 from orchestrator.metering import Meter
 from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
@@ -177,6 +178,17 @@ class Orchestrator:
         """Return the API calls known of today's quota: those counted here, and others' as Marketo told last."""
         await self.connect()
         return await self._meter.today()
+
+    def end_of(self, calls: DayCalls) -> DayEnd | None:
+        """Predict when the calls that imports may make today end; None if it is too early to tell."""
+        limits = self._connection.limits()
+        return day_end(
+            self._clock.wall_ms(),
+            own=calls.own,
+            others=calls.others,
+            per_day=limits.calls_per_day,
+            reserved=limits.calls_reserved,
+        )
 
     async def connect(self) -> Destination:
         """Authenticate, once; return where rows will be written to.

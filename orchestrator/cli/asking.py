@@ -13,7 +13,7 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.endings import tell_code
 from orchestrator.cli.flags import custom_object
 from orchestrator.cli.session import execute, exit_code_of, read_settings
-from orchestrator.cli.words import number, percent, plural, printable, table
+from orchestrator.cli.words import day_end_words, number, percent, plural, printable, table
 from orchestrator.clock import SystemClock
 from orchestrator.doctor import Check, Mark, examine, failed, ok
 from orchestrator.errors import ConfigError
@@ -21,6 +21,7 @@ from orchestrator.marketo.reads import Field, Schema
 from orchestrator.model import ExitCode, Leads, ProgramMembers, Target
 from orchestrator.preflight import lookup_fields
 from orchestrator.report.ending import worst
+from orchestrator.report.summary import iso
 
 _STYLES = {Mark.OK: "good", Mark.WARN: "warn", Mark.FAIL: "bad"}
 
@@ -103,6 +104,7 @@ def show_usage(common: Common) -> ExitCode:
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
             found = await orchestrator.usage()
             known = await orchestrator.calls_today()
+            end = orchestrator.end_of(known)
         left = max(0, per_day - max(limits.calls_reserved, known.others) - known.own)
         users = sorted(found.users, key=lambda user: (-user[1], user[0]))
         if console.json:
@@ -115,6 +117,7 @@ def show_usage(common: Common) -> ExitCode:
                     "own": known.own,
                     "others": known.others,
                     "left": left,
+                    "calls": {"exhausted_at": iso(None if end is None else end.exhausted_ms)},
                     "users": by_user,
                 }
             )
@@ -126,6 +129,8 @@ def show_usage(common: Common) -> ExitCode:
         console.data(
             f"  {number(known.own)} by this program, {number(known.others)} by others; {number(left)} left for imports"
         )
+        if end is not None:
+            console.data(f"  {day_end_words(end, SystemClock().wall_ms())}")
         lines = [("USER", "CALLS"), *((printable(name), number(calls)) for name, calls in users)]
         for line in table(lines, right=(1,)) if users else []:
             console.data(line)

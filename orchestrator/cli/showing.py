@@ -14,7 +14,7 @@ from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import eta_words
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
-from orchestrator.cli.words import duration, moment, number, percent, plural, rows, size, table
+from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
@@ -249,10 +249,11 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
         wanted = request()
         async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
             found = await orchestrator.plan(wanted, offline=offline)
+            end = None if offline else orchestrator.end_of(await orchestrator.calls_today())
         if console.json:
             console.document(plain(found))
             return ExitCode.OK
-        for line in plan_lines(found):
+        for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
             console.data(line)
         files = shlex.join(map(shown_source, wanted.sources))
         console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
@@ -261,8 +262,8 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
     return execute(common, body)
 
 
-def plan_lines(found: Forecast) -> list[str]:
-    """Describe what an import would take."""
+def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:
+    """Describe what an import would take; ``calls_end`` says when today's calls end, if that can be told."""
     conflicts = found.conflicts
     if not conflicts.examined:
         waiting = "not looked for: keys are said to be unique"
@@ -280,7 +281,7 @@ def plan_lines(found: Forecast) -> list[str]:
         f"{rows(found.rows)}, {size(found.source_bytes)} in all",
         f"  repeated keys  {waiting}",
         f"  API calls      {number(found.calls_least)} to {number(found.calls_most)}, "
-        f"of {number(found.calls_per_day)} a day",
+        f"of {number(found.calls_per_day)} a day" + (f"; {calls_end}" if calls_end else ""),
         f"  beyond recall  up to {rows(found.rows_beyond_recall)} at any moment: Marketo cannot cancel imports",
         f"  time           {duration(seconds.least)} to {duration(seconds.most)} ({seconds.basis})",
         f"  planning       took {duration(seconds.planning)}",

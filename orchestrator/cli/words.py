@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from orchestrator.marketo.day import DayEnd
+
 
 def number(value: int) -> str:
     """Write a count: 1,234,567."""
@@ -55,6 +57,17 @@ def moment(ms: int | None) -> str:
 def of_day(ms: int) -> str:
     """Write the time of day in the local zone: 14:05:09."""
     return moment(ms)[11:]
+
+
+def day_end_words(end: DayEnd, wall_ms: int) -> str:
+    """Say whether the day's calls suffice, with times of day in the local zone: 14:05."""
+    reset = of_day(end.reset_ms)[:5]
+    if end.exhausted_ms is None:
+        return f"at this pace the day's calls suffice until they are counted anew at {reset}"
+    if end.exhausted_ms <= wall_ms:
+        return f"the day's calls for imports are used up; they are counted anew at {reset}"
+    exhausted = of_day(end.exhausted_ms)[:5]
+    return f"at this pace the day's calls end at {exhausted}, before they are counted anew at {reset}"
 
 
 def percent(part: int, whole: int) -> str:

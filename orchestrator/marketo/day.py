@@ -6,12 +6,41 @@ whether the new day has begun.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 CENTRAL = ZoneInfo("America/Chicago")
 UNSURE_HOURS = 2  # behind midnight: asked for anew every hour
 HOUR_MS = 3_600_000
+# Before both have passed, the pace so far tells nothing about the day.
+PACE_AFTER_MS = HOUR_MS // 2
+PACE_AFTER_CALLS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayEnd:
+    """When a day's calls end if they go on at the pace of the day so far, and when they are counted anew."""
+
+    exhausted_ms: int | None  # not before now; None: they suffice
+    reset_ms: int
+
+
+def day_end(wall_ms: int, *, own: int, others: int, per_day: int, reserved: int) -> DayEnd | None:
+    """Predict the end of the calls that imports may make today; None if it is too early to tell.
+
+    Others have what they used, and what is reserved for them at least.
+    """
+    today = _central(wall_ms).date()
+    midnight_ms, reset_ms = _midnight_ms(today), _midnight_ms(today + timedelta(days=1))
+    passed_ms = wall_ms - midnight_ms
+    if passed_ms < PACE_AFTER_MS or own + others < PACE_AFTER_CALLS:
+        return None
+    after_ms = passed_ms * per_day // (own + others)
+    if own:
+        after_ms = min(after_ms, passed_ms * (per_day - reserved) // own)
+    exhausted_ms = max(wall_ms, midnight_ms + after_ms)
+    return DayEnd(exhausted_ms=exhausted_ms if exhausted_ms < reset_ms else None, reset_ms=reset_ms)
 
 
 def quota_day(wall_ms: int) -> str:
@@ -24,8 +53,12 @@ def next_try_ms(wall_ms: int) -> int:
     now = _central(wall_ms)
     if now.hour < UNSURE_HOURS:
         return wall_ms + HOUR_MS
-    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), tzinfo=CENTRAL)
-    return int(midnight.timestamp() * 1000)
+    return _midnight_ms(now.date() + timedelta(days=1))
+
+
+def _midnight_ms(day: date) -> int:
+    """Return when a day begins."""
+    return int(datetime.combine(day, datetime.min.time(), tzinfo=CENTRAL).timestamp() * 1000)
 
 
 def _central(wall_ms: int) -> datetime:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from random import Random
+
+import pytest
 
 from orchestrator import Leads, Orchestrator, Settings
 from orchestrator.clock import SystemClock
 from orchestrator.doctor import Mark, examine
 from orchestrator.events import QuotaReached
+from orchestrator.journal.changes import UsageTold
+from orchestrator.marketo.day import CENTRAL
 from orchestrator.model import ExitCode, JobState
 from tests.contract.test_library import emulated, request, seen
 
@@ -41,6 +46,32 @@ def test_calls_of_every_process_add_up_and_marketo_tells_of_others(tmp_path):
                 assert known.own + known.others >= told.total
             async with Orchestrator.open(settings) as later:
                 assert await later.calls_today() == known
+
+    asyncio.run(play())
+
+
+class InTheAfternoon(SystemClock):
+    """The machine's clock, in the middle of a day of the quota."""
+
+    def wall_ms(self) -> int:
+        return round(datetime(2026, 6, 10, 12, tzinfo=CENTRAL).timestamp() * 1000) + super().wall_ms() % 1_000
+
+
+@pytest.mark.parametrize(("others", "exhausted"), [(10_000, None), (40_000, "15:00")])
+def test_the_end_of_the_days_calls_is_predicted(tmp_path, others, exhausted):
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, _),
+            Orchestrator.open(settings, clock=InTheAfternoon()) as orchestrator,
+        ):
+            await orchestrator.describe(Leads())
+            assert orchestrator.end_of(await orchestrator.calls_today()) is None  # so few say nothing
+            told = UsageTold(host=(await orchestrator.connect()).host, day="2026-06-10", total=others)
+            await orchestrator._journal.write_unfenced([told])
+            end = orchestrator.end_of(await orchestrator.calls_today())
+            assert end is not None
+            found = end.exhausted_ms and f"{datetime.fromtimestamp(end.exhausted_ms / 1000, CENTRAL):%H:%M}"
+            assert found == exhausted
 
     asyncio.run(play())
 

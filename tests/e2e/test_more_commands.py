@@ -76,7 +76,9 @@ def test_usage(place: Place) -> None:
     assert after["total"] > before["total"] > 0
     assert after["total"] == sum(user["calls"] for user in after["users"])
     assert (after["calls_per_day"], after["users"][0]["user"]) == (50_000, "api@emulator.invalid")
+    assert after["calls"] == {"exhausted_at": None}  # so few say nothing about the day
     told = place.run("usage")
+    assert "at this pace" not in told.out
     assert "API calls today" in told.out
     assert "api@emulator.invalid" in told.out
 

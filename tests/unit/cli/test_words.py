@@ -8,6 +8,7 @@ import time
 import pytest
 
 from orchestrator.cli import words
+from orchestrator.marketo.day import DayEnd
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,17 @@ def test_nothing_steers_the_terminal():
 def test_tables_are_aligned():
     assert words.table([("A", "N"), ("bb", "10"), ("c", "9")], right=(1,)) == ["A    N", "bb  10", "c    9"]
     assert words.table([]) == []
+
+
+@pytest.mark.parametrize(
+    ("exhausted_ms", "text"),
+    [
+        (None, "at this pace the day's calls suffice until they are counted anew at {reset}"),
+        (7_200_000, "at this pace the day's calls end at {exhausted}, before they are counted anew at {reset}"),
+        (3_600_000, "the day's calls for imports are used up; they are counted anew at {reset}"),
+    ],
+)
+def test_the_end_of_the_days_calls(exhausted_ms, text):
+    said = words.day_end_words(DayEnd(exhausted_ms=exhausted_ms, reset_ms=14_400_000), 3_600_000)
+    clock = {"exhausted": words.of_day(7_200_000)[:5], "reset": words.of_day(14_400_000)[:5]}
+    assert said == text.format(**clock)
