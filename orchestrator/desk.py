@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.clock import Clock
@@ -26,7 +26,7 @@ from orchestrator.errors import (
     SourceError,
     Unavailable,
 )
-from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded
+from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo import wire
@@ -46,9 +46,11 @@ from orchestrator.model import (
     Span,
 )
 from orchestrator.outcome import part_path
+from orchestrator.report.outlook import Outlook
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.schedule.state import FINAL
 from orchestrator.source.opening import read_span
 
 CAUSES: dict[type[MarketoError], Cause] = {
@@ -103,10 +105,15 @@ class DrivenJob:
     sources: tuple[Source, ...]
     directory: Path  # its own part of the state directory
     chunks: dict[ChunkId, Chunk]
+    outlook: Outlook = field(default_factory=Outlook)
 
     def part(self, chunk: ChunkId) -> Path:
         """Return where the failed and warned rows of a chunk are kept."""
         return part_path(self.directory, chunk)
+
+    def rows_left(self) -> int:
+        """Return how many rows have no outcome yet."""
+        return sum(chunk.span.rows for chunk in self.chunks.values() if chunk.phase not in FINAL)
 
     def seen(self, chunk: Chunk) -> m.ChunkSeen:
         """Return what the heart needs to know of a chunk."""
@@ -202,9 +209,17 @@ class Desk:
         self._last_batch_id = max(batch_id, self._last_batch_id or batch_id)
 
     async def write(self, *changes: Change) -> None:
-        """Make changes durable, and with them the calls that were counted meanwhile."""
+        """Make changes durable, and with them the calls that were counted meanwhile, and what jobs end later by them."""
         counted = self.calls.take(self._lease.host, quota_day(self.clock.wall_ms()))
-        await self.journal.write(self._lease, [*changes, *counted])
+        await self.journal.write(self._lease, [*changes, *self._slips(changes), *counted])
+
+    def _slips(self, changes: Iterable[Change]) -> Iterator[Change]:
+        for change in changes:
+            driven = self.jobs.get(change.event.job_id) if isinstance(change, Told) else None
+            if isinstance(change, Told) and driven is not None:
+                slipped = driven.outlook.saw(change.event, driven.rows_left)
+                if slipped is not None:
+                    yield Told(event=slipped)
 
     async def confirm(self) -> None:
         """Raise `JournalError` unless this process drives the subscription at this moment."""

@@ -181,6 +181,16 @@ class QuotaReached(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EtaSlipped(Event):
+    """The job is likely to end much later than was told: as likely as not by ``p50_after_ms``."""
+
+    name = "eta.slipped"
+    p50_before_ms: int
+    p50_after_ms: int
+    reason: str  # a cause of `chunk.deferred`, answer_lost, batch_failed, slower_batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished(Event):
     """The job came to its end, or to a stop from which it can be resumed."""
 

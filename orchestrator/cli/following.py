@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.console import Console
-from orchestrator.cli.progress import View
+from orchestrator.cli.progress import View, slip_words
 from orchestrator.cli.words import moment
 from orchestrator.clock import Clock
-from orchestrator.events import Event, JobStopAsked, QuotaReached
+from orchestrator.events import EtaSlipped, Event, JobStopAsked, QuotaReached
 from orchestrator.report.summary import Summary, iso
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> li
                 f"sent before {moment(event.until_ms)}.",
                 "warn",
             )
+        elif isinstance(event, EtaSlipped):
+            console.say(f"Job {event.job_id}: {slip_words(event)}.")
         elif isinstance(event, JobStopAsked):
             why = f" ({event.reason})" if event.reason else ""
             console.insist(f"Job {event.job_id}: somebody asks to {event.wish} it{why}; nothing more is sent.", "warn")

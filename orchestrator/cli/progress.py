@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.cli.words import duration, number, of_day, percent, plural, rows, size
+from orchestrator.cli.words import duration, moment, number, of_day, percent, plural, rows, size
 from orchestrator.events import (
     BatchCompleted,
     BatchFailed,
@@ -16,6 +16,7 @@ from orchestrator.events import (
     ChunkDeliveryUnknown,
     ChunkRefused,
     ChunkSubmitted,
+    EtaSlipped,
     Event,
     JobPlanned,
 )
@@ -32,6 +33,13 @@ CAUSES = {
     "concurrency_limited": "too many API calls at a time",
     "quota_exhausted": "the daily API quota is used up",
     "transient": "Marketo cannot be reached, or is unavailable for a moment",
+}
+REASONS = {
+    **CAUSES,
+    "quota_exhausted": "the API calls of the day are used up, or left to others",
+    "answer_lost": "the answer to an upload was lost, and its rows are held",
+    "batch_failed": "Marketo failed a batch, and it is taken apart",
+    "slower_batches": "batches take longer than before",
 }
 
 
@@ -174,6 +182,15 @@ def eta_words(eta: Eta, now_ms: int) -> str:
     likely, surely = (duration((at_ms - now_ms) / 1000) for at_ms in (eta.p50_ms, eta.p90_ms))
     span = f"about {likely}" if likely == surely else f"{likely} to {surely}"
     return f"{span} left, by {eta.basis}"
+
+
+def slip_words(event: EtaSlipped) -> str:
+    """Say how much later a job ends than was told, and why."""
+    later = duration((event.p50_after_ms - event.p50_before_ms) / 1000)
+    return (
+        f"likely to end at {moment(event.p50_after_ms)}, {later} later than was foretold: "
+        f"{REASONS.get(event.reason, event.reason.replace('_', ' '))}"
+    )
 
 
 def _tally(progress: Progress, *phases: Phase) -> Tally:

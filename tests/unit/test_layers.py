@@ -57,6 +57,7 @@ PURE = (
     "emulator/engine.py",
     "report/account.py",
     "report/eta.py",
+    "report/outlook.py",
     "report/summary.py",
     "source/check.py",
 )

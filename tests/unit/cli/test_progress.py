@@ -7,7 +7,7 @@ import re
 import pytest
 
 from orchestrator import events
-from orchestrator.cli.progress import View
+from orchestrator.cli.progress import View, slip_words
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import JobId, Phase
 
@@ -151,3 +151,12 @@ def test_every_cause_the_scheduler_knows_has_words():
 
     assert set(CAUSES) == {str(cause) for cause in Cause}
     assert all(re.search(r"\w", text) for text in CAUSES.values())
+
+
+def test_a_slip_is_told_with_its_reason(monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.progress.moment", lambda ms: f"T+{(ms - T0) // 1000}")
+    slipped = events.EtaSlipped(
+        job_id=JOB, ts_ms=at(0), p50_before_ms=at(600), p50_after_ms=at(900), reason="queue_full"
+    )
+    later = "likely to end at T+900, 5 min 0 s later than was foretold"
+    assert slip_words(slipped) == f"{later}: Marketo's import queue is full"

@@ -1,0 +1,129 @@
+"""When a job is told to end much later than was foretold, and for what reason."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from orchestrator import events
+from orchestrator.model import JobId
+from orchestrator.report.outlook import TELL_EVERY_MS, Outlook
+
+MINUTE_MS = 60_000
+JOB = JobId("j")
+ROWS = 100
+
+
+class Story:
+    """A job of batches of 100 rows; four of them have ended, one a minute, and so the first forecast is made."""
+
+    def __init__(self, batches: int = 24, *, minute_ms: int = MINUTE_MS) -> None:
+        self.minute_ms = minute_ms
+        self.outlook = Outlook()
+        self.left = batches
+        self.tell(events.JobAccepted, 0)
+        for minute in (1, 2, 3, 4):
+            assert self.ends(minute) is None
+
+    def tell(self, kind: type[events.Event], minute: float, **values: object) -> events.EtaSlipped | None:
+        event = kind(job_id=JOB, ts_ms=round(minute * self.minute_ms), **values)
+        return self.outlook.saw(event, lambda: self.left * ROWS)
+
+    def ends(self, minute: float) -> events.EtaSlipped | None:
+        told = self.tell(
+            events.BatchCompleted, minute, chunk=self.left, batch_id=self.left, status="Complete", rows=ROWS,
+            accepted=ROWS, failed=0, warned=0, unknown=0,
+        )  # fmt: skip
+        self.left -= 1
+        return told
+
+    def deferred(self, minute: float, cause: str) -> None:
+        self.tell(events.ChunkDeferred, minute, chunk=1, cause=cause, message="-")
+
+    def submitted(self, minute: float) -> None:
+        self.tell(events.ChunkSubmitted, minute, chunk=1, batch_id=99, rows=ROWS, body_bytes=1, attempt=1)
+
+
+def test_more_than_a_fifth_of_the_whole_duration_is_told_and_no_less():
+    # 20 batches are left at minute 4: foretold is minute 24, so a fifth is 4.8 minutes.
+    # The fifth batch ends `late`, and the 19 left take (late - 1) / 4 minutes each.
+    story = Story()
+    assert story.ends(5.8) is None  # minute 28.6, 4.6 later
+    story = Story()
+    told = story.ends(5.9)  # 29.175
+    assert told is not None
+    assert (told.p50_before_ms, told.p50_after_ms) == (24 * MINUTE_MS, round(29.175 * MINUTE_MS))
+    assert (told.job_id, told.ts_ms, told.reason) == (JOB, round(5.9 * MINUTE_MS), "slower_batches")
+
+
+def test_a_minute_is_not_told():
+    assert Story(minute_ms=6_000).ends(5.9) is None  # half a minute in all, though more than a fifth
+    assert Story(minute_ms=6_000).ends(7) is not None
+
+
+def test_a_slow_slip_is_told_once_it_adds_up():
+    story, at, told = Story(batches=104), 4.0, []
+    for number in range(60):
+        at += 1 + number / 20
+        slipped = story.ends(at)
+        told += [slipped] if slipped else []
+    assert len(told) > 1
+    assert all(one.p50_after_ms == other.p50_before_ms for one, other in pairwise(told))
+    assert all(other.ts_ms - one.ts_ms >= TELL_EVERY_MS for one, other in pairwise(told))
+
+
+def test_it_is_told_once_in_ten_minutes_at_most():
+    story = Story()
+    assert story.ends(8) is not None
+    assert [story.ends(minute) for minute in (12, 17.9)] == [None, None]
+    assert story.ends(22) is not None
+
+
+def test_an_earlier_end_is_not_told_and_measured_from():
+    story = Story()
+    assert [story.ends(4 + number / 10) for number in range(1, 8)] == [None] * 7
+    told = story.ends(10)
+    assert told is not None
+    assert told.p50_before_ms < 24 * MINUTE_MS
+
+
+@pytest.mark.parametrize("cause", ["queue_full", "list_busy", "rate_limited", "quota_exhausted", "transient"])
+def test_what_uploads_waited_for_is_the_reason(cause):
+    story = Story()
+    story.deferred(4.5, cause)
+    story.deferred(6, cause)  # once more: it waits since the first time
+    story.submitted(7)
+    assert story.ends(9).reason == cause
+
+
+def test_the_longest_wait_is_the_reason_and_a_short_one_is_none():
+    story = Story()
+    story.deferred(4.5, "transient")
+    story.deferred(5, "queue_full")
+    assert story.ends(9).reason == "queue_full"
+    story = Story()
+    story.deferred(4.5, "transient")
+    story.submitted(4.6)
+    assert story.ends(9).reason == "slower_batches"
+
+
+def test_what_was_told_of_before_is_no_reason_again():
+    story = Story(batches=40)
+    story.deferred(4.5, "queue_full")
+    story.submitted(8)
+    assert story.ends(9).reason == "queue_full"
+    assert story.ends(26).reason == "slower_batches"
+
+
+def test_lost_answers_spent_calls_and_failed_batches_are_reasons():
+    story = Story()
+    story.tell(events.ChunkDeliveryUnknown, 4.5, chunk=1, hold_until_ms=0)
+    assert story.ends(9).reason == "answer_lost"
+    story = Story()
+    story.tell(events.QuotaReached, 4.5, until_ms=0)
+    story.submitted(8)
+    assert story.ends(9).reason == "quota_exhausted"
+    story = Story()
+    story.tell(events.BatchFailed, 5, chunk=1, batch_id=1, message="-")
+    assert story.ends(9).reason == "batch_failed"
