@@ -108,11 +108,15 @@ def test_the_longest_wait_is_the_reason_and_a_short_one_is_none():
     assert story.ends(9).reason == "slower_batches"
 
 
-def test_what_was_told_of_before_is_no_reason_again():
+@pytest.mark.parametrize("goes_on", [8, 9.5])
+def test_what_was_told_of_before_is_no_reason_again(goes_on):
     story = Story(batches=40)
     story.deferred(4.5, "queue_full")
-    story.submitted(8)
+    if goes_on < 9:
+        story.submitted(goes_on)
     assert story.ends(9).reason == "queue_full"
+    if goes_on > 9:
+        story.submitted(goes_on)
     assert story.ends(26).reason == "slower_batches"
 
 
@@ -124,6 +128,10 @@ def test_lost_answers_spent_calls_and_failed_batches_are_reasons():
     story.tell(events.QuotaReached, 4.5, until_ms=0)
     story.submitted(8)
     assert story.ends(9).reason == "quota_exhausted"
+    story = Story()
+    story.tell(events.QuotaReached, 4.5, until_ms=0)
+    story.submitted(4.6)
+    assert story.ends(9).reason == "slower_batches"
     story = Story()
     story.tell(events.BatchFailed, 5, chunk=1, batch_id=1, message="-")
     assert story.ends(9).reason == "batch_failed"
