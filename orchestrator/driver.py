@@ -22,6 +22,7 @@ import structlog
 from orchestrator import events
 from orchestrator.batches import Batches
 from orchestrator.clock import Clock
+from orchestrator.crowding import Crowd
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
 from orchestrator.errors import JournalError, MarketoError, SourceError
 from orchestrator.finishing import Finisher
@@ -99,7 +100,8 @@ class Driver:
         self._offload = offload
         self._scheduler = Scheduler(limits, body_bytes_max=body_bytes_max, rng=rng)
         self._desk = Desk(journal=journal, lease=lease, calls=calls, scheduler=self._scheduler, clock=clock)
-        self._uploads = Uploads(self._desk, client=client, offload=offload, salt=salt)
+        self._crowd = Crowd()
+        self._uploads = Uploads(self._desk, client=client, offload=offload, crowd=self._crowd, salt=salt)
         self._batches = Batches(self._desk, client=client, offload=offload)
         self._finisher = Finisher(journal=journal, offload=offload, write=self._desk.write, now_ms=clock.now_ms)
         self._probes = Probes(self._desk, client=client, offload=offload, host=lease.host, limits=limits)
@@ -280,6 +282,7 @@ class Driver:
         while True:
             with suppress(MarketoError):
                 usage = await self._client.usage()
+                self._crowd.note_usage(usage)
                 day = quota_day(self._clock.wall_ms())
                 if usage.date in ("", day):
                     await self._desk.write(UsageTold(host=self._lease.host, day=day, total=usage.total))

@@ -12,15 +12,16 @@ import numpy as np
 
 from orchestrator import events
 from orchestrator.claims import ClaimStore, Fingerprints, file_of
+from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
 from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
 from orchestrator.journal.changes import Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
 from orchestrator.marketo.client import Client
-from orchestrator.model import Chunk, Finding, OnUnknown, Phase, Source, Span
+from orchestrator.model import Chunk, Finding, Job, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
 from orchestrator.report.attribute import Attribution, attribute_whole
 from orchestrator.schedule import messages as m
-from orchestrator.schedule.messages import Stop
+from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.source import keys
 from orchestrator.source.opening import SpanContent, read_span
 from orchestrator.source.places import restore, rows_in_words
@@ -65,11 +66,12 @@ class Guarded:
 class Uploads:
     """Carries out the commands about chunks that are not batches yet."""
 
-    def __init__(self, desk: Desk, *, client: Client, offload: Offload, salt: bytes) -> None:
+    def __init__(self, desk: Desk, *, client: Client, offload: Offload, crowd: Crowd, salt: bytes) -> None:
         """Begin with no claims; ``salt`` is the subscription's."""
         self._desk = desk
         self._client = client
         self._offload = offload
+        self._crowd = crowd
         self._salt = salt
         self._claims = ClaimStore(offload)
         self._ms_per_byte = 0.0  # of the last upload; what the next one will take is judged by it
@@ -128,6 +130,7 @@ class Uploads:
             return await self._not_created(driven, chunk, source, error)
         except SourceError as error:
             return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+        self._crowd.let_in()
         self._desk.note_batch(created.batch_id)
         self._ms_per_byte = (self._desk.clock.now_ms() - started_ms) / content.size
         accepted: ChunkValues = {
@@ -157,7 +160,8 @@ class Uploads:
             told = events.ChunkDeferred(
                 job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, cause=cause, message=str(error)
             )
-            await self._desk.update(driven, chunk, unsent, Told(event=told))
+            found = await self._found_taken(driven.job) if cause is Cause.QUEUE_FULL else ()
+            await self._desk.update(driven, chunk, unsent, Told(event=told), *found)
             return fact
         if isinstance(error, TooLarge):
             size = body_bytes(source, chunk.span)
@@ -176,6 +180,14 @@ class Uploads:
         hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
         await self._lost(driven, chunk, str(error), hold_until_ms)
         return m.ChunkDeliveryLost(chunk=chunk.id)
+
+    async def _found_taken(self, job: Job) -> tuple[Change, ...]:
+        """Note a full queue; return what is to be told of it unless the job's findings have it from an earlier run."""
+        clock = self._desk.clock
+        finding = self._crowd.refused(job.id, job.api_user, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
+        if finding is None or any(each.kind == finding.kind for each in await self._desk.journal.findings(job.id)):
+            return ()
+        return (FindingAdded(job_id=job.id, finding=finding),)
 
     async def note_lost(self, driven: DrivenJob, chunk: Chunk) -> None:
         """Note that a chunk was being sent when the process before this one died."""

@@ -23,6 +23,7 @@ FLOORS = (
     {
         "blocking",
         "claims",
+        "crowding",
         "draft",
         "metering",
         "fetching",
@@ -49,6 +50,7 @@ PURE = (
     "errors.py",
     "events.py",
     "records.py",
+    "crowding.py",
     "schedule",
     "marketo/wire.py",
     "marketo/answers.py",
