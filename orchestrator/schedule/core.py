@@ -69,6 +69,9 @@ class Scheduler:
         """Return what is to be done now, each piece once, and last until when nothing else is."""
         known = self.known
         known.age(now_ms)
+        if not self._draining and not known.denied:
+            self._stop_the_impatient()
+        known.let_go(now_ms)
         commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.conflicts.take_released()]
         if not self._draining:
             if not self.known.denied:
@@ -80,7 +83,6 @@ class Scheduler:
                     commands += self._submission(now_ms)
                 commands += self._claims()
                 commands += self._repairs()
-                self._stop_the_impatient()
             commands += self._endings()
         wake_ms = self._wake_ms(now_ms)
         if wake_ms is not None:

@@ -78,12 +78,15 @@ class Knowledge:
         return self._chunks[chunk]
 
     def age(self, now_ms: int) -> None:
-        """Let go of what time alone ends: a learned limit, patience, the slot of a chunk nobody will send."""
+        """Let go of what time alone ends: a learned limit, a quota that was refused, patience."""
         self.cap.age(now_ms)
         self.quota_refused &= now_ms < self.calls_ready_ms
         if self.patience.ends_ms is not None and now_ms >= self.patience.ends_ms:
             self.patience.restore()  # jobs that come later have their own
             self._stop_sending(Stop.GAVE_UP)
+
+    def let_go(self, now_ms: int) -> None:
+        """Let go of the slots of chunks that are at work no more and that nobody will send again."""
         for chunk in self.in_flight:
             if chunk.phase is Phase.UNKNOWN and not is_awaited(chunk) and now_ms >= self.doubt.last_ms(chunk):
                 self._let_go(chunk)
