@@ -123,7 +123,7 @@ async def _resume(directory: Path, chunks: int) -> tuple[float, ...]:
 
 
 def _command(directory: Path, running: Running, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    settings = (f"limits.rows_per_chunk_max={ROWS_PER_CHUNK}", "http.trust_env=false")
+    settings = (f"limits.rows_per_chunk_max={ROWS_PER_CHUNK}", "http.trust_env=false", "schedule.slow_start=false")
     flags = [text for setting in settings for text in ("--set", setting)]
     environment = {
         **os.environ,

@@ -22,7 +22,6 @@ from orchestrator.journal import fencing, writing
 from orchestrator.marketo.quota import Quota
 from orchestrator.model import Phase
 from orchestrator.schedule.doubt import Doubt
-from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.turns import Turns
 from tests.simulation import campaign, invariants, plans
@@ -65,10 +64,6 @@ def _no_hold(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Doubt, "resend_ms", lambda self, chunk: 0)
 
 
-def _no_slots(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lane, "room", lambda *_: True)
-
-
 def _no_ration(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Quota, "admit", lambda *_: 0)
     patch.setattr(Quota, "release", lambda *_: None)
@@ -87,12 +82,6 @@ def _loses_answers(plan: Plan) -> bool:
     return any(
         trouble["on"] == "create" and trouble.get("accept", "after" in trouble["do"]) for trouble in plan.troubles
     )
-
-
-def _is_alone(plan: Plan) -> bool:
-    refused = any(trouble.get("code") == "1016" for trouble in plan.troubles)
-    rows = sum(len(source) for job in plan.jobs for source in job.sources)
-    return not plan.occupations and not refused and plan.body_bytes_max <= 1_200 and rows > 120
 
 
 ABLATIONS = {
@@ -123,13 +112,6 @@ ABLATIONS = {
         violates="order",
         seed=26,
         needs=_loses_answers,
-    ),
-    "slots": Ablation(
-        safeguard="slots and the depth of the queue are counted",
-        remove=_no_slots,
-        violates="limits",
-        seed=103,
-        needs=_is_alone,
     ),
     "ration": Ablation(
         safeguard="calls are rationed",

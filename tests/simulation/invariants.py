@@ -134,7 +134,12 @@ def _once(seen: Seen) -> None:
 
 def _limits(seen: Seen) -> None:
     demand(seen.unfinished_max <= 10, "limits", f"{seen.unfinished_max} slots")
-    demand(seen.in_window_max <= seen.plan.calls_per_window, "limits", f"{seen.in_window_max} calls in a window")
+    processes = 1 + len(seen.plan.rivals_ms) + len(seen.plan.lives)  # each keeps to the limits by itself
+    demand(
+        seen.in_window_max <= processes * seen.plan.calls_per_window,
+        "limits",
+        f"{seen.in_window_max} calls in a window",
+    )
     if not seen.plan.occupations and not any(trouble.get("code") == "1016" for trouble in seen.plan.troubles):
         demand(seen.queue_full == 0, "limits", f"the own queue was found full {seen.queue_full} times")
-    demand(seen.in_flight_max <= 5, "limits", f"{seen.in_flight_max} calls at a time")
+    demand(seen.in_flight_max <= 5 * processes, "limits", f"{seen.in_flight_max} calls at a time")
