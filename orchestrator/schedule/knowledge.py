@@ -1,7 +1,4 @@
-"""What is known about one subscription, and how each fact changes it.
-
-Facts about chunks go through the table `state.STEPS`; what else a fact means is in one method each.
-"""
+"""What is known of a subscription, and what each fact means beside the step of its chunk in `state.STEPS`."""
 
 from __future__ import annotations
 
