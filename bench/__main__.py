@@ -1,8 +1,8 @@
-"""``python -m bench [NAME…]``: measure, print, write ``bench/results.json`` and the README.
+"""``python -m bench [NAME…]``: measure, print, write ``bench/results.json``, ``docs/benchmarks.md`` and the README.
 
 Without a name everything is measured.  The exit code is 1 if a figure is not as demanded.  Two names measure nothing:
-``readme`` writes the results into the README anew, ``malformed`` asks other readers what they make of malformed files
-and writes the page about it.
+``readme`` writes the results into the page and the README anew, ``malformed`` asks other readers what they make of
+malformed files and writes the page about it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from bench import malformed
 from bench.results import ROOT, Row, Run, load, part_of, save
-from bench.showing import show, write_readme
+from bench.showing import show, write_results
 
 NAMES: Final = ("planning", "peers", "memory", "journal", "queue")
 WRITING: Final = ("readme", "malformed")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [name for name in given.names or NAMES if name not in WRITING]
     bad = [name for name in chosen if not _good(name, given)]
     if not given.trial:
-        write_readme(load())
+        write_results(load())
     if bad:
         print(f"not as demanded: {', '.join(bad)}", file=sys.stderr)
     return 1 if bad else 0

@@ -1,10 +1,10 @@
-"""Results for people: a table on the terminal, and the same in the README between two markers."""
+"""Results for people: a table on the terminal, a page with all of them, and what is demanded in the README."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
@@ -13,6 +13,14 @@ from rich.table import Table
 from bench.results import ROOT, Part, Row
 
 README: Final = ROOT / "README.md"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+HEAD: Final = """# What was measured
+
+`make bench` measures all of this and writes this page; `make bench-full` takes larger files.  A figure in brackets is
+what is demanded.  Everything that is compared ran in turn in the same run, several times; the median counts.
+In the queue's worlds, *the heart* is this program's schedule, and the others are what people write when they begin: ten
+workers that poll every 5 s and back off blindly when the queue is full, and one import at a time.
+"""
 BEGIN: Final = "<!-- results of `make bench`, written by it -->"
 END: Final = "<!-- end of results -->"
 
@@ -50,14 +58,32 @@ def show(name: str, rows: Iterable[Row]) -> None:
         console.print(f"  {note}", markup=False)
 
 
-def markdown(parts: Mapping[str, Part]) -> str:
-    """Write all results as one table for each benchmark: a line for each thing, a column for each figure."""
+def page(parts: Mapping[str, Part]) -> str:
+    """Write all results as a page of the documentation."""
+    return "\n".join([HEAD, *(f"## {name.capitalize()}\n\n{_table(name, part)}\n" for name, part in parts.items())])
+
+
+def quoted(parts: Mapping[str, Part]) -> str:
+    """Write what the README has: each line and each figure of which something is demanded."""
     if not parts:
         return "Nothing has been measured yet; `make bench` writes its results here.\n"
-    return "\n".join(_section(name, part) for name, part in parts.items())
+    demanded = {
+        name: replace(part, rows=tuple(row for row in part.rows if row.demanded)) for name, part in parts.items()
+    }
+    measured: dict[str, list[str]] = {}
+    for name, part in demanded.items():
+        measured.setdefault(_measured(part), []).append(name)
+    tables = [f"{_grid(name, part)}\n" for name, part in demanded.items()]
+    return "\n".join([*tables, *(f"{', '.join(names)}: {where}" for where, names in measured.items()), ""])
 
 
-def _section(name: str, part: Part) -> str:
+def _table(name: str, part: Part) -> str:
+    notes = [f"* {row.what}, {row.figure}: {row.note}." for row in part.rows if row.note]
+    return "\n".join([_grid(name, part), "", _measured(part), *(["", *notes] if notes else [])])
+
+
+def _grid(name: str, part: Part) -> str:
+    """Write a line for each thing, a column for each figure."""
     figures = list(dict.fromkeys(row.figure for row in part.rows))
     cells = {(row.what, row.figure): _cell(row) for row in part.rows}
     lines = [f"| {name} | {' | '.join(figures)} |", "|---|" + "---:|" * len(figures)]
@@ -65,12 +91,14 @@ def _section(name: str, part: Part) -> str:
         f"| {what} | {' | '.join(cells.get((what, figure), '') for figure in figures)} |"
         for what in dict.fromkeys(row.what for row in part.rows)
     ]
+    return "\n".join(lines)
+
+
+def _measured(part: Part) -> str:
     machine = part.machine
     where = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}"
     target = "make bench-full" if part.full else "make bench"
-    python = part.versions["python"]
-    notes = [f"{row.what}, {row.figure}: {row.note}." for row in part.rows if row.note]
-    return "\n".join([*lines, "", f"`{target}` of {part.date}; Python {python}; {where}.", *notes, ""])
+    return f"`{target}` of {part.date}; Python {part.versions['python']}; {where}."
 
 
 def _cell(row: Row) -> str:
@@ -82,9 +110,10 @@ def readme_with(parts: Mapping[str, Part], text: str) -> str:
     """Return the README with these results between its markers."""
     block = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
     assert len(block.findall(text)) == 1, "the README has lost the markers of the results"
-    return block.sub(lambda _: f"{BEGIN}\n{markdown(parts)}{END}", text)
+    return block.sub(lambda _: f"{BEGIN}\n{quoted(parts)}{END}", text)
 
 
-def write_readme(parts: Mapping[str, Part], path: Path = README) -> None:
-    """Put the results into the README."""
-    path.write_text(readme_with(parts, path.read_text(encoding="utf-8")), encoding="utf-8")
+def write_results(parts: Mapping[str, Part]) -> None:
+    """Write the page of results, and what the README quotes of them."""
+    PAGE.write_text(page(parts), encoding="utf-8")
+    README.write_text(readme_with(parts, README.read_text(encoding="utf-8")), encoding="utf-8")
