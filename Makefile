@@ -16,7 +16,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 # How large the tests' campaigns are in `make exhaustive`; each has a small default where it is read.
 CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURNAL_CRASHES=40 SIMULATION_SEEDS=1000 \
-	STRANGERS_SEEDS=1000 CRASH_POINTS=all POWER_CUTS=1000 MACHINE_EXAMPLES=3000
+	STRANGERS_SEEDS=1000 CRASH_POINTS=all POWER_CUTS=1000 MACHINE_EXAMPLES=3000 FORECASTS=40
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

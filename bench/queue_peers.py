@@ -17,18 +17,22 @@ WayToImport = Callable[[Remote], Sequence[Actor]]
 WORK_MS = 50  # claims, collections and the like, which are no calls here
 
 
-def heart(limits: Limits) -> WayToImport:
-    """Return this project's schedule, with a driver that carries its commands out."""
+def heart(limits: Limits, ended: Callable[[int, Piece], None] = lambda now_ms, piece: None) -> WayToImport:
+    """Return this project's schedule, with a driver that carries its commands out.
+
+    ``ended`` is told when the outcome of a piece is known.
+    """
 
     def actors(remote: Remote) -> Sequence[Actor]:
-        return [_Shell(remote, limits).run()]
+        return [_Shell(remote, limits, ended).run()]
 
     return actors
 
 
 class _Shell:
-    def __init__(self, remote: Remote, limits: Limits) -> None:
+    def __init__(self, remote: Remote, limits: Limits, ended: Callable[[int, Piece], None]) -> None:
         self.remote = remote
+        self.ended = ended
         self.scheduler = Scheduler(limits, body_bytes_max=9_500_000, rng=Random("bench"))
         self.pieces: dict[ChunkId, Piece] = {}
         self.due: list[tuple[int, int, Callable[[], m.Fact]]] = []
@@ -80,7 +84,7 @@ class _Shell:
             case m.PollBatch(chunk=chunk, batch_id=batch_id):
                 self._later(ANSWER_MS, lambda: self._asked(chunk, batch_id))
             case m.CollectBatch(chunk=chunk):
-                self._later(WORK_MS, lambda: m.BatchCollected(chunk=chunk))
+                self._later(WORK_MS, lambda: self._collected(chunk))
             case m.ComputeClaims(chunk=chunk):
                 self._later(WORK_MS, lambda: m.ClaimsComputed(chunk=chunk, conflicts=frozenset()))
             case m.FinishJob(job=job):
@@ -97,6 +101,10 @@ class _Shell:
             return m.ChunkAccepted(chunk=chunk, batch_id=BatchId(number))
         cause = m.Cause.QUEUE_FULL if before == self.remote.busy else m.Cause.LIST_BUSY
         return m.ChunkDeferred(chunk=chunk, cause=cause)
+
+    def _collected(self, chunk: ChunkId) -> m.Fact:
+        self.ended(self.remote.now_ms, self.pieces[chunk])
+        return m.BatchCollected(chunk=chunk)
 
     def _asked(self, chunk: ChunkId, batch_id: BatchId) -> m.Fact:
         return m.BatchPolled(chunk=chunk, status=BatchStatus(self.remote.status(batch_id)))

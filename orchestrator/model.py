@@ -17,6 +17,8 @@ JobId = NewType("JobId", str)
 ChunkId = NewType("ChunkId", int)  # the journal's row id; unique in one journal
 BatchId = NewType("BatchId", int)  # Marketo's number; unique in one subscription
 
+BATCH_LIFE_MS = 7 * 86_400_000  # Marketo tells for seven days what became of a batch
+
 
 class Format(StrEnum):
     """How the cells of a source are separated; the value is Marketo's ``format`` parameter."""
@@ -360,6 +362,12 @@ class Chunk:
     unmatched: int = 0  # within failed: failure rows that fit no source row
     adopted: bool = False  # its batch was found by evidence, for the answer that named it was lost
     resent: int = 0  # how often it was sent again although an earlier upload may have arrived
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """Until when Marketo tells what became of its batch; None if there is none, or its outcome is fetched."""
+        told = self.phase in (Phase.SUBMITTED, Phase.COLLECTING) and self.submitted_ms is not None
+        return (self.submitted_ms or 0) + BATCH_LIFE_MS if told else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,10 +40,7 @@ from orchestrator.schedule.state import FINAL
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.opened import shown_source
 
-BATCH_LIFE_MS = 7 * 86_400_000  # Marketo tells of a batch for seven days
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
-
-_UNDER_WAY = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UNKNOWN)
 
 
 def show_jobs(common: Common) -> ExitCode:
@@ -88,13 +85,21 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
                 chosen = found[-1].id
             status = await (await find_job(orchestrator, chosen)).status()
         if console.json:
-            console.document({**plain(status), "eta": eta_document(eta_of(status, SystemClock().now_ms()))})
+            console.document(status_document(status, now_ms=SystemClock().now_ms()))
         else:
             for line in status_lines(status, same_flags(common), now_ms=SystemClock().now_ms()):
                 console.data(line)
         return ExitCode.OK
 
     return execute(common, body)
+
+
+def status_document(status: JobStatus, *, now_ms: int) -> dict[str, Any]:
+    """Describe one job as ``--json`` has it."""
+    deadlines = [{"deadline_ms": chunk.deadline_ms} for chunk in status.chunks]
+    document: dict[str, Any] = plain(status)
+    document["chunks"] = [each | more for each, more in zip(document["chunks"], deadlines, strict=True)]
+    return document | {"eta": eta_document(eta_of(status, now_ms))}
 
 
 def eta_of(status: JobStatus, now_ms: int) -> Eta | None:
@@ -150,10 +155,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     lines += _deadline_lines(status)
     batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
     if batches:
-        header = ("BATCH", "CHUNK", "ROWS", "STATUS", "ACCEPTED", "FAILED", "WARNED", "SUBMITTED", "TOOK")
-        shown = batches[-BATCHES_SHOWN_MAX:]
-        title = f"the latest {len(shown)} of {len(batches)} batches:" if len(shown) < len(batches) else "batches:"
-        lines += ["", title, *table([header, *map(_batch_line, shown)], right=(0, 1, 2, 4, 5, 6, 8))]
+        lines += ["", *_batch_lines(batches, now_ms)]
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
         lines += ["", f"Next: {next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))}{flags}"]
     return lines
@@ -161,12 +163,11 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
 
 def _deadline_lines(status: JobStatus) -> list[str]:
     """Say until when Marketo tells what became of the oldest batch whose outcome is not fetched yet."""
-    open_ones = [chunk for chunk in status.chunks if chunk.phase in (Phase.SUBMITTED, Phase.COLLECTING)]
-    oldest = min(open_ones, key=lambda chunk: chunk.submitted_ms or 0, default=None)
-    if oldest is None or oldest.submitted_ms is None:
+    found = [(chunk.deadline_ms, chunk.batch_id) for chunk in status.chunks if chunk.deadline_ms is not None]
+    if not found:
         return []
-    until = moment(oldest.submitted_ms + BATCH_LIFE_MS)
-    return [f"  deadline  {until}: until then Marketo tells what became of batch {oldest.batch_id}"]
+    until_ms, batch_id = min(found, key=lambda each: each[0])
+    return [f"  deadline  {moment(until_ms)}: until then Marketo tells what became of batch {batch_id}"]
 
 
 def _blocker_words(blocker: Blocker) -> str:
@@ -203,6 +204,22 @@ def _phase_words(status: JobStatus) -> str:
 
 def _pairs(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items() if count)
+
+
+def _batch_lines(batches: Sequence[Chunk], now_ms: int) -> list[str]:
+    """Show the latest batches in a table, with how long Marketo still tells of those whose outcome is not fetched."""
+    shown = batches[-BATCHES_SHOWN_MAX:]
+    header = ("BATCH", "CHUNK", "ROWS", "STATUS", "ACCEPTED", "FAILED", "WARNED", "SUBMITTED", "TOOK")
+    lines = [header, *map(_batch_line, shown)]
+    if any(chunk.deadline_ms is not None for chunk in shown):
+        left = ["-" if chunk.deadline_ms is None else _left_words(chunk.deadline_ms - now_ms) for chunk in shown]
+        lines = [(*line, end) for line, end in zip(lines, ("DEADLINE", *left), strict=True)]
+    title = f"the latest {len(shown)} of {len(batches)} batches:" if len(shown) < len(batches) else "batches:"
+    return [title, *table(lines, right=(0, 1, 2, 4, 5, 6, 8))]
+
+
+def _left_words(left_ms: int) -> str:
+    return f"in {duration(left_ms / 1000)}" if left_ms > 0 else "over"
 
 
 def _batch_line(chunk: Chunk) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from orchestrator.model import Phase
+from orchestrator.model import BATCH_LIFE_MS, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.knowledge import Knowledge
@@ -37,6 +37,9 @@ from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob, steps_of
 from orchestrator.schedule.turns import Turns
+
+LAST_DAY_MS = 26 * 3_600_000  # a day of the quota has 25 hours at most, and collecting takes its time
+FROM_RESERVE_EVERY_MS = 3_600_000  # a batch is asked after with calls that are left to others
 
 
 class Scheduler:
@@ -75,9 +78,9 @@ class Scheduler:
         commands: list[m.Command] = [m.ReleaseClaims(chunk=chunk) for chunk in known.conflicts.take_released()]
         if not self._draining:
             if not self.known.denied:
+                commands += self._polls(now_ms)
+                commands += self._collections(now_ms)
                 if not self.budget.spent:
-                    commands += self._polls(now_ms)
-                    commands += self._collections(now_ms)
                     commands += self._seeks(now_ms)
                 if not self.short_of_calls:
                     commands += self._submission(now_ms)
@@ -92,7 +95,7 @@ class Scheduler:
     @property
     def short_of_calls(self) -> bool:
         """Tell whether nothing is sent because the day's calls are needed for what is under way, or are spent."""
-        return self.budget.short(len(self.known.in_flight))
+        return self.budget.short(len(self.known.in_flight) + len(self._collecting()))
 
     @property
     def _no_calls_left(self) -> bool:
@@ -120,7 +123,10 @@ class Scheduler:
         """Return the batches to be asked after, each with when."""
         known = self.known
         idle = [chunk for chunk in self._heads() if not chunk.at_work]
-        return [(max(known.line.poll_ms(chunk, runs_short_ms), known.calls_ready_ms), chunk) for chunk in idle]
+        hurried = [(max(known.line.poll_ms(chunk, runs_short_ms), self._calls_ms(chunk)), chunk) for chunk in idle]
+        if not self.budget.spent:
+            return hurried
+        return [(max(at_ms, (chunk.asked_ms or 0) + FROM_RESERVE_EVERY_MS), chunk) for at_ms, chunk in hurried]
 
     def _polls(self, now_ms: int) -> Iterator[m.Command]:
         for at_ms, chunk in self._next_polls(self._runs_short_ms(now_ms)):
@@ -128,8 +134,16 @@ class Scheduler:
                 chunk.begin()
                 yield m.PollBatch(chunk=chunk.id, batch_id=chunk.batch_id)
 
+    def _calls_ms(self, chunk: TrackedChunk) -> int:
+        """Return from when on calls about a batch may be made.
+
+        When the day's calls are spent, those left to others are taken for what Marketo may forget before the next day.
+        """
+        last_day_ms = chunk.submitted_ms + BATCH_LIFE_MS - LAST_DAY_MS
+        return max(self.known.calls_ready_ms, last_day_ms if self.budget.spent else 0)
+
     def _due(self, chunk: TrackedChunk) -> int:
-        return max(chunk.due_ms, self.known.calls_ready_ms)
+        return max(chunk.due_ms, self._calls_ms(chunk))
 
     def _collecting(self) -> list[TrackedChunk]:
         """Return the finished batches to be collected, first those that Marketo forgets first."""

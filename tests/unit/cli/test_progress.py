@@ -110,9 +110,9 @@ def test_a_forecast_is_a_range_with_its_basis_and_begins_anew_when_a_job_is_resu
     view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
     for number, seconds in enumerate((0, 10, 20, 30)):
         view.saw(completed(number, number, seconds))
-    assert view.block(at(30))[0].endswith("80%  about 20 s left, by the last 4 batches, 10 rows/s")
+    assert view.block(at(30))[0].endswith("80%  20 s to 46 s left, by the last 4 batches, 10 rows/s")
     view.saw(completed(4, 4, 60))
-    assert view.line(at(60)).endswith("; 30 s to 51 s left, by the last 5 batches, 7 rows/s")
+    assert view.line(at(60)).endswith("; 27 s to 1 min 13 s left, by the last 5 batches, 7 rows/s")
     view.resumed()
     assert view.block(at(60))[0].endswith("80%  forecast when 4 batches are finished")
 

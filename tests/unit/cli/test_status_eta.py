@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.cli.showing import eta_document, eta_of, status_lines
+from orchestrator.cli.showing import eta_document, eta_of, status_document, status_lines
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Progress, Tally
-from orchestrator.model import Chunk, ChunkId, JobState, Phase
+from orchestrator.model import BatchId, Chunk, ChunkId, JobState, Phase
 from tests.contract.journal_kit import NOW_MS, make_job, make_spans
 
 SPANS = make_spans(count=8)  # of ten rows each
@@ -37,14 +37,34 @@ def test_a_running_job_of_which_batches_have_ended_has_a_forecast():
     now_ms = NOW_MS + 3 * MINUTE_MS
     eta = eta_of(status(4), now_ms)
     assert eta is not None
-    assert (eta.p50_ms - now_ms, eta.p90_ms - now_ms) == (3 * MINUTE_MS, 3 * MINUTE_MS)
+    assert eta.p50_ms - now_ms == 3 * MINUTE_MS
     assert eta_document(eta) == {
         "p50": "2023-11-14T22:19:20.000Z",
-        "p90": "2023-11-14T22:19:20.000Z",
+        "p90": "2023-11-14T22:21:53.792Z",
         "basis": "the last 4 batches, 10 rows/min",
     }
     (line,) = [line for line in status_lines(status(4), "", now_ms=now_ms) if line.startswith("  forecast")]
-    assert line == "  forecast  about 3 min 0 s left, by the last 4 batches, 10 rows/min"
+    assert line == "  forecast  3 min 0 s to 5 min 34 s left, by the last 4 batches, 10 rows/min"
+
+
+def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
+    known = status(3)
+    open_ones = {3: Phase.COLLECTING, 4: Phase.SUBMITTED}
+    chunks = [replace(chunk, batch_id=BatchId(100 + chunk.id), submitted_ms=NOW_MS) for chunk in known.chunks]
+    for at, phase in open_ones.items():
+        found = Chunk(id=ChunkId(at), job=known.job.id, span=SPANS[at], phase=phase, batch_id=BatchId(100 + at))
+        chunks.append(replace(found, submitted_ms=NOW_MS + at * MINUTE_MS))
+    known = replace(known, chunks=tuple(chunks))
+    document = status_document(known, now_ms=NOW_MS)
+    due = {chunk["batch_id"]: chunk["deadline_ms"] for chunk in document["chunks"]}
+    week_ms = 7 * 86_400_000
+    assert due == {100: None, 101: None, 102: None, 103: NOW_MS + 3 * MINUTE_MS + week_ms,
+                   104: NOW_MS + 4 * MINUTE_MS + week_ms}  # fmt: skip
+    lines = status_lines(known, "", now_ms=NOW_MS + 4 * MINUTE_MS)
+    assert len([line for line in lines if line.startswith("  deadline") and line.endswith("became of batch 103")]) == 1
+    assert [line.rsplit("  ", 1)[1] for line in lines[-7:-2]] == ["-", "-", "-", "in 6 d 23 h", "in 7 d 0 h"]
+    assert "over" in " ".join(status_lines(known, "", now_ms=NOW_MS + 2 * week_ms))
+    assert "DEADLINE" not in " ".join(status_lines(replace(known, chunks=tuple(chunks[:3])), "", now_ms=NOW_MS))
 
 
 def test_where_nobody_can_tell_nothing_is_told():

@@ -20,16 +20,48 @@ def test_nothing_is_said_where_nothing_is_known(ends):
     assert expect(ends, 1_000, 10 * MINUTE_MS) is None
 
 
-def test_steady_batches_have_an_end_without_doubt():
+def test_of_steady_batches_only_those_under_way_are_in_doubt():
     eta = expect(steady(5), 1_000, 4 * MINUTE_MS)
     assert eta is not None
-    assert eta.p50_ms == eta.p90_ms == 14 * MINUTE_MS
+    assert eta.p50_ms == 14 * MINUTE_MS
+    assert MINUTE_MS < eta.p90_ms - eta.p50_ms < 3 * MINUTE_MS
     assert eta.basis == "the last 5 batches, 2 rows/s"
     assert expect(steady(5), 0, 4 * MINUTE_MS) is None
 
 
 def test_time_without_an_end_puts_the_end_off_once_a_batch_is_overdue():
     assert [expect(steady(5), 1_000, now * MINUTE_MS).p50_ms // MINUTE_MS for now in (4, 5, 8)] == [14, 14, 17]
+
+
+def test_batches_that_end_in_pairs_count_as_two_in_that_time_whichever_of_them_came_last():
+    pairs = [(number // 2 * MINUTE_MS, 100) for number in range(40)]
+    for count in range(4, 40):
+        eta = expect(pairs[:count], 1_000, pairs[count - 1][0])
+        assert eta is not None
+        assert eta.p50_ms - pairs[count - 1][0] == pytest.approx(5 * MINUTE_MS, rel=0.15 if count < 10 else 0.05)
+
+
+def test_who_looks_far_ahead_looks_far_back():
+    quick = [(number * MINUTE_MS // 10, 100) for number in range(200)]
+    slow = [(quick[-1][0] + number * MINUTE_MS, 100) for number in range(1, 41)]
+    now_ms = slow[-1][0]
+    near, far = (expect([*quick, *slow], rows, now_ms) for rows in (1_000, 20_000))
+    assert near is not None
+    assert far is not None
+    assert (near.p50_ms - now_ms) / 1_000 == MINUTE_MS / 100
+    assert (far.p50_ms - now_ms) / 20_000 < MINUTE_MS / 200
+
+
+def test_what_changes_for_a_while_now_and_then_makes_it_less_sure():
+    ends = [(0, 100)]
+    for number in range(400):
+        ends.append((ends[-1][0] + (1 if number // 30 % 2 else 3) * MINUTE_MS, 100))
+    late = 0
+    for count in range(100, 300):
+        eta = expect(ends[:count], 100 * 80, ends[count - 1][0])
+        assert eta is not None
+        late += ends[count + 79][0] > eta.p90_ms
+    assert late / 200 <= 0.1
 
 
 def test_a_job_that_stood_still_begins_anew():

@@ -47,19 +47,19 @@ class Story:
 
 def test_more_than_a_fifth_of_the_whole_duration_is_told_and_no_less():
     # 20 batches are left at minute 4: foretold is minute 24, so a fifth is 4.8 minutes.
-    # The fifth batch ends `late`, and the 19 left take (late - 1) / 4 minutes each.
+    # The fifth batch ends `late`, and the 19 left take (late + 1) / 6 minutes each.
     story = Story()
-    assert story.ends(5.8) is None  # minute 28.6, 4.6 later
+    assert story.ends(6.1) is None  # minute 28.6, 4.6 later
     story = Story()
-    told = story.ends(5.9)  # 29.175
+    told = story.ends(6.2)
     assert told is not None
-    assert (told.p50_before_ms, told.p50_after_ms) == (24 * MINUTE_MS, round(29.175 * MINUTE_MS))
-    assert (told.job_id, told.ts_ms, told.reason) == (JOB, round(5.9 * MINUTE_MS), "slower_batches")
+    assert (told.p50_before_ms, told.p50_after_ms) == (24 * MINUTE_MS, 29 * MINUTE_MS)
+    assert (told.job_id, told.ts_ms, told.reason) == (JOB, round(6.2 * MINUTE_MS), "slower_batches")
 
 
 def test_a_minute_is_not_told():
-    assert Story(minute_ms=6_000).ends(5.9) is None  # half a minute in all, though more than a fifth
-    assert Story(minute_ms=6_000).ends(7) is not None
+    assert Story(minute_ms=6_000).ends(6.5) is None  # half a minute in all, though more than a fifth
+    assert Story(minute_ms=6_000).ends(8) is not None
 
 
 def test_a_slow_slip_is_told_once_it_adds_up():

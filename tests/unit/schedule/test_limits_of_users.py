@@ -201,7 +201,7 @@ def test_a_day_without_calls_is_waited_for_and_others_may_use_what_is_reserved()
     story.job(chunk(1), chunk(2))
     story.send(1)
     counted(story, 50, others=50)
-    assert story.decide(at_ms=5_000) == []
+    assert [c for c in story.decide(at_ms=5_000) if not c.startswith("wait")] == []
     counted(story, 0)
     assert {"poll 1", "submit 2"} <= set(story.decide())
 
