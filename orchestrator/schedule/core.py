@@ -103,9 +103,11 @@ class Scheduler:
 
     def _stop_the_impatient(self) -> None:
         """Stop the jobs that are not to wait for the next day of the quota, if the calls of this one are used up."""
+        spent = self._no_calls_left
+        if not spent and not self.short_of_calls:
+            return
         for job in self.known.jobs.values():
-            waits = job.ready or job.moving if self._no_calls_left else job.ready and self.short_of_calls
-            if waits and job.sends and not job.waits_for_quota:
+            if job.sends and not job.waits_for_quota and (job.ready or (spent and job.moving)):
                 job.stop(Stop.QUOTA_EXHAUSTED)
 
     def _heads(self) -> list[TrackedChunk]:
@@ -168,8 +170,8 @@ class Scheduler:
             return
         held = [c for c in self.known.in_flight if not c.orphaned and not c.job.finishing]
         wanted = [c for c in held if c.source not in c.job.stopped_sources]
-        for job in self.known.jobs.values():
-            wanted += [c for c in self.turns.window(job) if self.turns.fits(c) and not c.at_work]
+        unsent = [c for job in self.known.jobs.values() if job.space.compared for c in self.turns.window(job)]
+        wanted += [c for c in unsent if self.turns.fits(c) and not c.at_work]
         for chunk in wanted:
             if chunk.conflicts is None and chunk.job.space.compared:
                 self.known.claiming = chunk.id
