@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.e2e.holdings import HOLDINGS
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+WIDE_ROWS_MAX = 10  # in a chunk of a wide job there are fewer
 
 # What may go wrong, as the emulator takes it; each is drawn with a probability of its own.
 TROUBLES: tuple[Mapping[str, Any], ...] = (
@@ -45,6 +46,18 @@ TROUBLES: tuple[Mapping[str, Any], ...] = (
     {"on": "batch", "do": "slow_import", "factor": 20.0},
     {"on": "batch", "do": "delay_start", "ms": 120_000},
 )
+
+# What may keep every upload from succeeding for most of a day; None: no connection comes about.
+SIEGES: tuple[Mapping[str, Any] | None, ...] = (
+    {"on": "create", "do": "code", "code": "1016"},
+    {"on": "create", "do": "code", "code": "606"},
+    {"on": "create", "do": "code", "code": "713"},
+    {"on": "any", "do": "code", "code": "615"},
+    None,
+)
+
+# Codes after which an upload surely was not taken.
+CERTAIN = ("1016", "606", "615")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +127,14 @@ class Occupation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Siege:
+    """A time in which nothing gets through, until everything heals."""
+
+    at_ms: int
+    trouble: Mapping[str, Any] | None  # None: no connection comes about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One world."""
 
@@ -128,30 +149,100 @@ class Plan:
     emulator: Mapping[str, Any]
     body_bytes_max: int
     calls_per_window: int = 50
+    rows_per_chunk_max: int = 250_000
+    queue_depth: int | None = None
+    siege: Siege | None = None
 
     @property
     def calm(self) -> bool:
         """Whether nothing but the program itself can be in its way."""
-        return not (self.lives or self.troubles or self.refused or self.occupations or self.rivals_ms)
+        return not (self.lives or self.troubles or self.refused or self.occupations or self.rivals_ms or self.siege)
+
+    @property
+    def wide(self) -> bool:
+        """Whether its first job has many small chunks that share no key."""
+        return self.rows_per_chunk_max < WIDE_ROWS_MAX
+
+    @property
+    def all_troubles(self) -> tuple[Mapping[str, Any], ...]:
+        """What goes wrong, that of the siege included."""
+        return self.troubles + ((self.siege.trouble,) if self.siege and self.siege.trouble else ())
 
     @property
     def work_ms(self) -> int:
-        """How long one importer takes for all rows, if nothing but slow imports is in the way."""
+        """How long one importer takes for all rows, at its slowest."""
         rows = sum(len(source) for job in self.jobs for source in job.sources)
         slower = max((trouble.get("factor", 1.0) for trouble in self.troubles), default=1.0)
-        usual_ms = 1_000 * rows / self.emulator["rows_per_second"] * (1 + self.emulator["jitter"])
-        return int(slower * usual_ms) + MINUTE_MS * rows
+        return int(slower * 1_000 * rows / self.emulator["rows_per_second"] * (1 + self.emulator["jitter"]))
+
+    @property
+    def loses_answers(self) -> bool:
+        """Whether an upload can end without anybody knowing whether it was taken."""
+        return bool(self.lives or self.rivals_ms) or any(map(_loses_answers, self.all_troubles))
 
     @property
     def healthy_ms(self) -> int:
-        """From when on nothing is in the program's way."""
+        """From when on nothing is in the program's way, if it lives."""
         ends_ms = [each.at_ms + each.slots * each.duration_ms for each in self.occupations]
         starts_ms = [job.starts_ms for job in self.jobs]
-        return max(self.heals_ms, *self.rivals_ms, *ends_ms, *starts_ms) + sum(life.dead_ms for life in self.lives)
+        return max(self.heals_ms, *self.rivals_ms, *ends_ms, *starts_ms)
+
+
+def _loses_answers(trouble: Mapping[str, Any]) -> bool:
+    of_uploads = trouble["on"] in ("create", "any")
+    return of_uploads and "token" not in trouble["do"] and trouble.get("code") not in CERTAIN
 
 
 def draw(seed: int) -> Plan:
     """Draw the world of a seed; every fourth one is calm, so that nothing excuses a fault there."""
+    plan = _usual(seed)
+    chance = Random(f"{seed}:wide")  # what is drawn here changes nothing of the other worlds
+    if chance.random() < 0.2:
+        plan = _wide(plan, chance)
+    if seed % 4 and chance.random() < 0.15:
+        plan = _besieged(plan, chance)
+    return plan
+
+
+def _wide(plan: Plan, chance: Random) -> Plan:
+    """Let the first job have so many chunks, which may all be at Marketo at a time, that there are not enough slots."""
+    rows_per_chunk = chance.randint(2, WIDE_ROWS_MAX - 1)
+    chunk_s = chance.choice((15.0, 40.0, 120.0))
+    target: Target = chance.choice(
+        (Leads(), CustomObjects(api_name="car_c"), ProgramMembers(program_id=2001, member_status="Invited"))
+    )
+    rows = tuple(
+        Row(key=f"w{number}@wide.example", value=f"v0.0.{number}", number="7")
+        for number in range(rows_per_chunk * chance.randint(14, 30))
+    )
+    job = SimJob(target=target, sources=(rows,), starts_ms=0)
+    others = plan.jobs[1:] if chance.random() < 0.3 else ()
+    if chance.random() < 0.4:
+        plan = _undisturbed(plan)
+    return replace(
+        plan,
+        jobs=(job, *others),
+        calls_per_window=chance.choice((50, 50, 50, 5)),
+        rows_per_chunk_max=rows_per_chunk,
+        queue_depth=chance.choice((None, None, None, 2, 10, 10)),
+        emulator={**plan.emulator, "rows_per_second": rows_per_chunk / chunk_s},
+    )
+
+
+def _besieged(plan: Plan, chance: Random) -> Plan:
+    """Let nothing get through for most of a day; most such worlds have no other trouble."""
+    siege = Siege(at_ms=chance.randint(1, 20) * 1_000, trouble=chance.choice(SIEGES))
+    heals_ms = siege.at_ms + chance.randint(8, 14) * HOUR_MS
+    if chance.random() < 0.6:
+        plan = _undisturbed(plan)
+    return replace(plan, siege=siege, heals_ms=heals_ms)
+
+
+def _undisturbed(plan: Plan) -> Plan:
+    return replace(plan, lives=(), troubles=(), refused=0.0, occupations=(), rivals_ms=())
+
+
+def _usual(seed: int) -> Plan:
     chance = Random(f"{seed}:plan")
     calm = seed % 4 == 0
     troubles = [] if calm else chance.sample(TROUBLES, chance.choice((0, 1, 2, 3, 5)))

@@ -87,7 +87,7 @@ class Crowded(World):
                 self._come(self.strange.choice(KINDS))
 
     def _come(self, kind: str) -> None:
-        count = self.taken[-1][2].rows if self.taken else ROWS
+        count = self.taken[-1][3].rows if self.taken else ROWS
         count += self.strange.choice((0, 0, 0, 0, 1, -1))
         self.made += 1
         others = [f"x{self.made}.{number}@theirs.example" for number in range(count)]

@@ -17,5 +17,10 @@ def test_a_safeguard_is_missed(name: str) -> None:
     assert ablations.violated(ABLATIONS[name], ABLATIONS[name].seed) == ABLATIONS[name].violates
 
 
+@pytest.mark.parametrize("seed", sorted({each.seed for each in ABLATIONS.values()}))
+def test_nothing_is_missing_without_that(seed: int) -> None:
+    assert ablations.whole(seed)
+
+
 def test_the_readme_tells_of_every_one() -> None:
     assert ablations.table() in ablations.README.read_text(encoding="utf-8")

@@ -35,12 +35,11 @@ from orchestrator.model import BatchStatus, JobId, JobState
 from orchestrator.requests import ImportRequest
 from orchestrator.tables import Limits, Schedule, State
 from tests.simulation.kit import EPOCH_MS, Loop, Network, Process, VirtualClock
-from tests.simulation.plans import HOUR_MS, Life, Plan, SimJob
+from tests.simulation.plans import Life, Plan, SimJob
 
-# From the time on that nothing goes wrong any more, everything is done within this, and twice the work itself: room
-# for the longest hold of an upload whose answer was lost, and for the hour until somebody resumes a job that stopped.
-HEALED_MS_MAX = 4 * HOUR_MS
-RESUMES_MAX = 20  # by name, of jobs that stop for lasting causes
+RESUMES_MAX = 20  # of a job, after everything healed
+RESUMED_AFTER_S = 3_600  # a job that stopped
+TRIED_AGAIN_AFTER_S = 600  # what could not even begin
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +59,9 @@ class Upload:
     at_ms: int
     batch_id: int
     content: str  # a digest of its bytes and of what they are to become
+    keys: frozenset[str]  # of its rows
     failed: bool  # as a whole
+    started_ms: int
     finished_ms: int
 
 
@@ -78,6 +79,7 @@ class Seen:
     queue_full: int  # how often an upload was refused for a full queue
     in_window_max: int
     in_flight_max: int
+    healthy_ms: int  # from then on nothing was in the program's way
     done_ms: int
     history: list[str]  # what happened, a line each
     trace: str  # a digest of it and of what came of it
@@ -92,16 +94,23 @@ class World:
         self.loop = loop
         self.ids: dict[int, JobId] = {}  # of the plan's jobs that were journalled
         self.deaths_ms: list[int] = []
-        self.taken: list[tuple[int, str, Batch]] = []
+        self.taken: list[tuple[int, str, frozenset[str], Batch]] = []
         self.living: tuple[Process, Life, int] | None = None  # and how many uploads had been taken at its start
         self.healed = False
+        self.besieged = False
+        self.revived_ms = 0  # when the last life began
         self.clock = VirtualClock(loop)
         self.service = Service(config_from({**plan.emulator, "faults": list(plan.troubles)}))
         self.service.engine.create = self._note(self.service.engine.create)  # type: ignore[method-assign]
         self.chance = Random(f"{plan.seed}:world")
         self.settings = Settings(
             state=State(dir=directory / "state"),
-            limits=Limits(body_bytes_max=plan.body_bytes_max, calls_per_window=plan.calls_per_window),
+            limits=Limits(
+                body_bytes_max=plan.body_bytes_max,
+                calls_per_window=plan.calls_per_window,
+                rows_per_chunk_max=plan.rows_per_chunk_max,
+                queue_depth="auto" if plan.queue_depth is None else plan.queue_depth,
+            ),
             schedule=Schedule(slow_start=plan.seed % 2 == 1),
             subscriptions={
                 "default": Subscription(
@@ -121,8 +130,9 @@ class World:
         )  # fmt: skip
         await runner.setup()
         # A look at the journal every second of a virtual day would be most of what a world costs.
-        driver.LOOK_FOR_JOBS_MS, keeping.LOOK_AGAIN_SECONDS = 20_000, 20.0
-        around = [asyncio.create_task(self._occupy()), asyncio.create_task(self._heal())]
+        look_s = 300 if self.plan.siege else 20
+        driver.LOOK_FOR_JOBS_MS, keeping.LOOK_AGAIN_SECONDS = 1_000 * look_s, float(look_s)
+        around = [asyncio.create_task(each) for each in (self._occupy(), self._besiege(), self._heal())]
         rivals = [asyncio.create_task(self._rival(runner, at_ms)) for at_ms in self.plan.rivals_ms]
         try:
             for number, job in enumerate(self.plan.jobs):
@@ -132,6 +142,7 @@ class World:
             for life in lives:
                 process = Process(killed_after_writes=None if life is None else life.killed_after_writes)
                 self.living = None if life is None else (process, life, len(self.taken))
+                self.revived_ms = int(self.loop.time() * 1000)
                 await process.run(lambda: self._live(runner))
                 if life is not None and not process.alive:
                     self.deaths_ms.append(self.clock.now_ms())
@@ -155,6 +166,13 @@ class World:
             await asyncio.sleep(max(0.0, occupation.at_ms / 1000 - self.loop.time()))
             self.service.engine.occupy(occupation.slots, occupation.duration_ms, self.clock.now_ms())
 
+    async def _besiege(self) -> None:
+        if self.plan.siege is not None:
+            await asyncio.sleep(self.plan.siege.at_ms / 1000)
+            self.besieged = True
+            if self.plan.siege.trouble is not None:
+                self.service.faults.extend([self.plan.siege.trouble])
+
     async def _heal(self) -> None:
         await asyncio.sleep(self.plan.heals_ms / 1000)
         self.service.faults.remove()
@@ -174,7 +192,12 @@ class World:
                     await handle.wait()
 
     def _refuses(self) -> bool:
-        return not self.healed and self.chance.random() < self.plan.refused
+        if self.healed:
+            return False
+        siege = self.plan.siege
+        return (siege is not None and self.besieged and siege.trouble is None) or (
+            self.chance.random() < self.plan.refused
+        )
 
     def _note(self, create: Callable[..., Batch]) -> Callable[..., Batch]:
         """Let every file that Marketo takes be noted."""
@@ -182,7 +205,9 @@ class World:
         def noting(upload: emulated.Upload, *args: Any) -> Batch:
             batch = create(upload, *args)
             content = hashlib.sha256(repr((upload.target, upload.data)).encode()).hexdigest()
-            self.taken.append((self.clock.now_ms(), content, batch))
+            rows = csv.reader(upload.data.decode().splitlines(keepends=True))
+            keys = frozenset(row[0].casefold() for row in rows)  # the header's name of the key is none
+            self.taken.append((self.clock.now_ms(), content, keys, batch))
             if self.living is not None:
                 process, life, before = self.living
                 if len(self.taken) - before == life.killed_by_upload:
@@ -214,16 +239,18 @@ class World:
     async def _see_to(self, orchestrator: Orchestrator, number: int) -> None:
         """Bring one job to its end, as somebody would who does not give up."""
         await asyncio.sleep(max(0.0, self.plan.jobs[number].starts_ms / 1000 - self.loop.time()))
-        for _ in range(RESUMES_MAX):
+        tries = 0
+        while tries < RESUMES_MAX:
+            tries += self.healed
             try:
                 handle = await self._begin(orchestrator, number)
             except OrchestratorError:
-                await asyncio.sleep(600)  # Marketo cannot be reached, say; later it can
+                await asyncio.sleep(TRIED_AGAIN_AFTER_S)  # Marketo cannot be reached, say; later it can
                 continue
             summary = await handle.wait()
             if summary.state == JobState.COMPLETE:
                 return
-            await asyncio.sleep(3_600)
+            await asyncio.sleep(RESUMED_AFTER_S)
 
     async def _begin(self, orchestrator: Orchestrator, number: int) -> Any:
         job_id = self.ids.get(number) or await self._find(orchestrator, number)
@@ -285,10 +312,12 @@ class World:
                     at_ms=at_ms,
                     batch_id=batch.id,
                     content=content,
+                    keys=keys,
                     failed=batch.status is BatchStatus.FAILED,
+                    started_ms=batch.started_ms or 0,
                     finished_ms=batch.ended_ms or 0,
                 )
-                for at_ms, content, batch in self.taken
+                for at_ms, content, keys, batch in self.taken
             ],
             known=frozenset(known),
             deaths_ms=tuple(self.deaths_ms),
@@ -297,6 +326,7 @@ class World:
             queue_full=sum(codes["1016"] for codes in limits.errors(self.clock.now_ms()).values()),
             in_window_max=limits.in_window_max,
             in_flight_max=limits.in_flight_max,
+            healthy_ms=max(self.plan.healthy_ms, self.revived_ms),
             done_ms=int(self.loop.time() * 1000),
             history=self.history(),
             trace=hashlib.sha256(trace.encode()).hexdigest(),
