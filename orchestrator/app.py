@@ -34,12 +34,13 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.log import library_logger
-from orchestrator.marketo.day import DayEnd, day_end
+from orchestrator.marketo.day import DayEnd
 from orchestrator.marketo.reads import Schema, Usage
 from orchestrator.metering import Meter
 from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
 from orchestrator.preview import Checked, Preview
+from orchestrator.prospect import Prospects
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
 from orchestrator.resuming import Resumption
@@ -119,6 +120,7 @@ class Orchestrator:
         )
         self._keeper = Keeper(means)
         self._meter = Meter(journal, self._calls, clock)
+        self._prospects = Prospects(journal=journal, settings=settings, clock=clock, wanted=self._keeper.wanted)
         self._submission = Submission(means, self._keeper, self._intake)
         self._resumption = Resumption(means, self._keeper, self._intake)
         self._control = Control(means, wanted=self._keeper.wanted)
@@ -181,14 +183,7 @@ class Orchestrator:
 
     def end_of(self, calls: DayCalls) -> DayEnd | None:
         """Predict when the calls that imports may make today end; None if it is too early to tell."""
-        limits = self._connection.limits()
-        return day_end(
-            self._clock.wall_ms(),
-            own=calls.own,
-            others=calls.others,
-            per_day=limits.calls_per_day,
-            reserved=limits.calls_reserved,
-        )
+        return self._prospects.day_end(calls, self._connection.limits())
 
     async def connect(self) -> Destination:
         """Authenticate, once; return where rows will be written to.
@@ -310,6 +305,7 @@ class Orchestrator:
             next_change=self._keeper.next_change,
             wanted=self._keeper.wanted,
             stopped=lambda: self._keeper.stopped,
+            prospects=self._prospects,
         )
 
     async def job(self, job_id: str) -> JobHandle:

@@ -15,6 +15,7 @@ from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Sour
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
 from orchestrator.preflight import prepare_out_dir
+from orchestrator.prospect import Prospect, Prospects
 from orchestrator.report.summary import Summary
 from orchestrator.schedule.state import FINAL
 
@@ -35,6 +36,7 @@ class JobStatus:
     counters: Counters
     progress: Progress
     blockers: tuple[Blocker, ...]
+    prospect: Prospect
 
 
 class JobHandle:
@@ -50,6 +52,7 @@ class JobHandle:
         next_change: Callable[[], Callable[[], Awaitable[None]]],
         wanted: Callable[[JobId], bool],
         stopped: Callable[[], bool],
+        prospects: Prospects,
         known: bool = False,
     ) -> None:
         """Follow a job; ``known`` if an import was found to be the same as it.
@@ -65,6 +68,7 @@ class JobHandle:
         self._next_change = next_change
         self._wanted = wanted
         self._stopped = stopped
+        self._prospects = prospects
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield what happens to the job, from the event behind number ``after`` on, until it ends or stops.
@@ -134,6 +138,10 @@ class JobHandle:
         """Return how far the job is."""
         return await self._journal.progress(self.id)
 
+    async def prospect(self) -> Prospect:
+        """Foretell when the job ends, and whether the day's calls suffice."""
+        return await self._prospects.of(await self._journal.job(self.id))
+
     async def status(self) -> JobStatus:
         """Return everything that is known of the job."""
         sources = await self._journal.sources(self.id)
@@ -147,6 +155,7 @@ class JobHandle:
             counters=await self._journal.counters(self.id),
             progress=await self._journal.progress(self.id),
             blockers=await find_blockers(self._journal, self._offload, self._state_dir, job, chunks),
+            prospect=await self._prospects.of(job),
         )
 
     async def report(self, out_dir: str | os.PathLike[str] | None = None) -> Summary:

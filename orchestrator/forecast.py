@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from orchestrator.claims import Fingerprints
-from orchestrator.model import Job, Source, Span
+from orchestrator.model import Source, Span
 from orchestrator.offload import Offload
+from orchestrator.prospect import Speed
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.keys import overlap
 from orchestrator.source.split import Plan
 from orchestrator.uploads import claims_of
 
 EXAMINED_CHUNKS_MAX = 200  # for repeated keys: about 2 GB of source, read in a minute
-# Without experience: what users report of Marketo lies between these; Adobe states no figure.
-ROWS_PER_SECOND_ASSUMED = (50.0, 500.0)
 POLLS_PER_BATCH = (2, 12)  # status calls: at the least, and for a batch of several minutes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    """How fast a whole import goes, from slow to fast, and how that is known."""
-
-    slow_rows_per_second: float
-    fast_rows_per_second: float
-    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +25,8 @@ class Seconds:
 
     planning: float  # measured
     least: float
-    most: float
+    p50: float  # as likely as not it takes no longer
+    most: float  # nine times of ten it takes no longer
     basis: str
 
 
@@ -63,31 +55,6 @@ class Forecast:
     seconds: Seconds
     inventory: Inventory
     warnings: tuple[str, ...]
-
-
-def learned_speed(finished: Sequence[tuple[Job, int]], importers: int) -> Speed:
-    """Return the speed of earlier jobs, given with their rows, or an assumption if there are none."""
-    rates = [
-        rows * 1000 / (job.finished_ms - job.started_ms)
-        for job, rows in finished
-        if rows and job.started_ms is not None and job.finished_ms is not None and job.finished_ms > job.started_ms
-    ]
-    if rates:
-        slow, fast = min(rates), max(rates)
-        return Speed(
-            slow_rows_per_second=slow * 0.8,
-            fast_rows_per_second=fast * 1.25,
-            basis=f"{len(rates)} finished jobs into this subscription went at {slow:,.0f} to {fast:,.0f} rows/s",
-        )
-    slow, fast = ROWS_PER_SECOND_ASSUMED
-    return Speed(
-        slow_rows_per_second=slow * importers,
-        fast_rows_per_second=fast * importers,
-        basis=(
-            f"no finished job into this subscription to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s "
-            f"for each of {importers} importers"
-        ),
-    )
 
 
 async def count_conflicts(
@@ -140,6 +107,7 @@ def forecast(
         seconds=Seconds(
             planning=planning_ms / 1000,
             least=round(rows / speed.fast_rows_per_second, 1),
+            p50=round(rows / speed.likely_rows_per_second * sqrt(serial), 1),
             most=round(rows / speed.slow_rows_per_second * serial, 1),
             basis=speed.basis,
         ),

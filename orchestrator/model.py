@@ -210,6 +210,9 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+RANKS = (Priority.HIGH, Priority.NORMAL, Priority.LOW)  # the order in which jobs go
+
+
 class OnUnknown(StrEnum):
     """What to do with a chunk that was sent and whose answer is lost."""
 

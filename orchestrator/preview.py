@@ -10,19 +10,18 @@ from orchestrator import preflight
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.connection import Connection
-from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast, learned_speed
+from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast
 from orchestrator.intake import Intake, Prepared
 from orchestrator.journal.journal import Journal
-from orchestrator.model import JobState, RepeatedKeys, Source
+from orchestrator.model import RepeatedKeys, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory
+from orchestrator.prospect import assumed_speed, earlier_speed
 from orchestrator.requests import ImportRequest
 from orchestrator.scratch import scratch
 from orchestrator.source.inventory import Inventory, take
 from orchestrator.source.spool import Workspace
 from orchestrator.wiring import schedule_limits
-
-JOBS_LEARNED_FROM = 20  # the latest finished ones, to forecast how long the next takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +81,11 @@ class Preview:
                     offload=self._offload,
                 )
             inventory = await self._take_inventory(prepared, workspace)
-        finished = await self._journal.jobs(host=host, states=(JobState.COMPLETE,)) if host else []
-        rows = [(job, (await self._journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
+        speed = None if host is None else await earlier_speed(self._journal, host, request.target)
         return forecast(
             prepared.plans,
             conflicts=conflicts,
-            speed=learned_speed(rows, limits.importers),
+            speed=assumed_speed(limits.importers) if speed is None else speed,
             depth=limits.usual_depth,
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=prepared.planning_ms,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 0.5  # between two drawings of the live block
 LINE_SECONDS = 30.0  # between two lines where nobody watches
+FORETOLD_EVERY_MS = 2_000  # it takes a look at all batches of late
 
 
 class Followed:
@@ -79,10 +80,17 @@ def event_line(event: Event) -> dict[str, Any]:
 
 
 async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> None:
+    foretold_ms: int | None = None
+
     async def count() -> int:
+        nonlocal foretold_ms
         now_ms = clock.now_ms()
+        due = foretold_ms is None or now_ms - foretold_ms >= FORETOLD_EVERY_MS
         for job in jobs:
             job.view.counted(await job.handle.progress())
+            if due:
+                job.view.foretold((await job.handle.prospect()).eta)
+        foretold_ms = now_ms if due else foretold_ms
         return now_ms
 
     views = [job.view for job in jobs]

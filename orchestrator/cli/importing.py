@@ -244,7 +244,6 @@ class Attendance:
             question = f"Go on with the other {rows(summary.rows.unsent)}?"
             if await self._interruption.unless_stopped(self._console.agrees(question)):
                 await self._orchestrator.resume([one.handle.id])
-                one.view.resumed()
                 going_on.append(one)
             else:
                 one.declined = True

@@ -22,7 +22,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import Phase
-from orchestrator.report.eta import ENDS_MAX, ENDS_MIN, Eta, expect
+from orchestrator.report.eta import ENDS_MIN, Eta
 
 BAR_WIDTH = 30  # characters
 
@@ -62,7 +62,7 @@ class View:
     _importing: dict[int, _Batch] = field(default_factory=dict)
     _waiting: dict[int, ChunkDeferred] = field(default_factory=dict)  # by chunk
     _held: dict[int, int] = field(default_factory=dict)  # chunk -> until
-    _ends: list[tuple[int, int]] = field(default_factory=list)  # when batches ended, and their rows
+    _eta: Eta | None = None
 
     def saw(self, event: Event) -> None:
         """Take in what happened."""
@@ -86,16 +86,14 @@ class View:
             case BatchCompleted() | BatchFailed():
                 self._importing.pop(event.batch_id, None)
                 self._rows.pop(event.batch_id, None)
-                if isinstance(event, BatchCompleted):
-                    self._ends = [*self._ends, (event.ts_ms, event.rows)][-ENDS_MAX:]
 
     def counted(self, progress: Progress) -> None:
         """Take in what the journal counts."""
         self.progress = progress
 
-    def resumed(self) -> None:
-        """Forecast by what is done from now on: the job stood still."""
-        self._ends.clear()
+    def foretold(self, eta: Eta | None) -> None:
+        """Take in when the job is likely to end; None: nobody can tell."""
+        self._eta = eta
 
     # --- words ----------------------------------------------------------------------------------------
 
@@ -173,8 +171,8 @@ class View:
         left = self.progress.total.rows - _done(self.progress)
         if left <= 0:
             return "writing the report"
-        eta = expect(self._ends, left, now_ms)
-        return f"forecast when {ENDS_MIN} batches are finished" if eta is None else eta_words(eta, now_ms)
+        no_eta = f"forecast when {ENDS_MIN} batches are finished"
+        return no_eta if self._eta is None else eta_words(self._eta, now_ms)
 
 
 def eta_words(eta: Eta, now_ms: int) -> str:

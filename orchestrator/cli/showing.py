@@ -33,10 +33,9 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.report.ending import next_command
-from orchestrator.report.eta import Eta, expect
+from orchestrator.report.eta import Eta
 from orchestrator.report.summary import iso
 from orchestrator.requests import ImportRequest
-from orchestrator.schedule.state import FINAL
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.opened import shown_source
 
@@ -85,7 +84,7 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
                 chosen = found[-1].id
             status = await (await find_job(orchestrator, chosen)).status()
         if console.json:
-            console.document(status_document(status, now_ms=SystemClock().now_ms()))
+            console.document(status_document(status))
         else:
             for line in status_lines(status, same_flags(common), now_ms=SystemClock().now_ms()):
                 console.data(line)
@@ -94,23 +93,17 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
     return execute(common, body)
 
 
-def status_document(status: JobStatus, *, now_ms: int) -> dict[str, Any]:
+def status_document(status: JobStatus) -> dict[str, Any]:
     """Describe one job as ``--json`` has it."""
     deadlines = [{"deadline_ms": chunk.deadline_ms} for chunk in status.chunks]
     document: dict[str, Any] = plain(status)
     document["chunks"] = [each | more for each, more in zip(document["chunks"], deadlines, strict=True)]
-    return document | {"eta": eta_document(eta_of(status, now_ms))}
-
-
-def eta_of(status: JobStatus, now_ms: int) -> Eta | None:
-    """Return when a running job is likely to end, None if nobody can tell."""
-    if status.job.state is not JobState.RUNNING:
-        return None
-    done = [chunk for chunk in status.chunks if chunk.phase is Phase.DONE]
-    ends = [(chunk.completed_ms, chunk.span.rows) for chunk in done if chunk.completed_ms is not None]
-    return expect(
-        ends, sum(tally.rows for phase, tally in status.progress.phases.items() if phase not in FINAL), now_ms
-    )
+    prospect = document.pop("prospect")
+    end = prospect["calls_end"] or {"exhausted_ms": None}
+    return document | {
+        "eta": eta_document(status.prospect.eta),
+        "calls": {"exhausted_at": iso(end["exhausted_ms"])},
+    }
 
 
 def eta_document(eta: Eta | None) -> dict[str, str | None] | None:
@@ -120,7 +113,7 @@ def eta_document(eta: Eta | None) -> dict[str, str | None] | None:
 
 def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     """Describe one job."""
-    eta = eta_of(status, now_ms)
+    eta, calls_end = status.prospect.eta, status.prospect.calls_end
     job, progress = status.job, status.progress
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
@@ -143,6 +136,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
         f"  calls     {_pairs(status.counters.api_calls) or 'none'}",
+        *([f"  day       {day_end_words(calls_end, now_ms)}"] if calls_end else []),
     ]
     lines += [
         f"  waited    {cause.replace('_', ' ')}: {plural(wait.count, 'time')}, {duration(wait.ms / 1000)}"
@@ -268,7 +262,7 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             found = await orchestrator.plan(wanted, offline=offline)
             end = None if offline else orchestrator.end_of(await orchestrator.calls_today())
         if console.json:
-            console.document(plain(found))
+            console.document({**plain(found), "eta": eta_document(eta_of(found, SystemClock().now_ms()))})
             return ExitCode.OK
         for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
             console.data(line)
@@ -277,6 +271,13 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
         return ExitCode.OK
 
     return execute(common, body)
+
+
+def eta_of(found: Forecast, now_ms: int) -> Eta:
+    """Return when an import would end that begins now."""
+    seconds = found.seconds
+    p50_ms, p90_ms = (now_ms + round(1000 * taken) for taken in (seconds.p50, seconds.most))
+    return Eta(p50_ms=p50_ms, p90_ms=p90_ms, basis=seconds.basis)
 
 
 def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:

@@ -26,7 +26,7 @@ from orchestrator.journal import audit, fencing, pruning, reading, writing
 from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
-from orchestrator.journal.values import Counters, DayCalls, Lease, Owner, Progress
+from orchestrator.journal.values import Backlog, Counters, DayCalls, Lease, Owner, Progress
 from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source, Target
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
@@ -115,6 +115,10 @@ class Journal:
     async def progress(self, job_id: JobId) -> Progress:
         """Return how far a job is, summed in the database."""
         return await self._read(reading.job_progress, job_id)
+
+    async def backlog(self, host: str, *, since_ms: int, ends_max: int) -> Backlog:
+        """Return the jobs of a subscription that run, and the latest ends of batches, of jobs ended since a moment too."""
+        return await self._read(reading.backlog, host, since_ms, ends_max)
 
     async def last_batch_id(self, host: str) -> BatchId | None:
         """Return the highest batch id that is known of a subscription, None if there is none."""

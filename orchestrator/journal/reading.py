@@ -11,9 +11,10 @@ from orchestrator.errors import JournalError
 from orchestrator.events import Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
-from orchestrator.journal.values import Counters, DayCalls, Progress, Tally, Wait
+from orchestrator.journal.values import Backlog, Counters, DayCalls, Progress, Tally, Wait
 from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source, Target
 
+NOT_IMPORTED: Final = (Phase.READY, Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
 OTHERS: Final = "others"  # in place of a kind of calls: those that others made
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
 _KEPT: Final = jobs.c.pruned_ms.is_(None)  # the others are being removed
@@ -144,6 +145,43 @@ def job_progress(connection: Connection, job_id: JobId) -> Progress:
             sums[name] += int(group[name])
     return Progress(
         phases=phases, queued=under_way[BatchStatus.QUEUED], importing=under_way[BatchStatus.IMPORTING], **sums
+    )
+
+
+def backlog(connection: Connection, host: str, since_ms: int, ends_max: int) -> Backlog:
+    """Return the jobs that run, and the latest ends of batches of theirs and of jobs that ended since a moment.
+
+    Canaries do not count: they are few rows, and a person may think long about what became of them.
+    """
+    running = job_list(connection, host, (JobState.RUNNING,))
+    open_rows = (
+        select(
+            chunks.c.job_id,
+            func.count().label("chunks"),
+            func.sum(chunks.c.rows).label("rows"),
+            func.sum(chunks.c.end_byte - chunks.c.start_byte).label("span_bytes"),
+        )
+        .where(chunks.c.job_id.in_([one.id for one in running]), chunks.c.phase.in_(NOT_IMPORTED))
+        .group_by(chunks.c.job_id)
+    )
+    left = {
+        group["job_id"]: Tally(
+            chunks=int(group["chunks"]), rows=int(group["rows"]), span_bytes=int(group["span_bytes"])
+        )
+        for group in fetch(connection, open_rows)
+    }
+    of_late = select(jobs.c.id).where(
+        jobs.c.host == host, or_(jobs.c.state == JobState.RUNNING, jobs.c.finished_ms >= since_ms)
+    )
+    ended = (
+        select(chunks.c.completed_ms, chunks.c.rows)
+        .where(chunks.c.job_id.in_(of_late), chunks.c.completed_ms.is_not(None), chunks.c.canary.is_(False))
+        .order_by(chunks.c.completed_ms.desc())
+        .limit(ends_max)
+    )
+    return Backlog(
+        jobs=tuple((one, left.get(one.id, Tally())) for one in running),
+        ends=tuple((int(at_ms), int(rows)) for at_ms, rows in connection.execute(ended)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.model import Phase
+from orchestrator.model import Job, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +85,11 @@ class Progress:
             rows=sum(tally.rows for tally in tallies),
             span_bytes=sum(tally.span_bytes for tally in tallies),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What a subscription has to do, and how fast it went of late."""
+
+    jobs: tuple[tuple[Job, Tally], ...]  # those that run, each with what of it has not been imported
+    ends: tuple[tuple[int, int], ...]  # when the latest batches ended, of any job, and their rows

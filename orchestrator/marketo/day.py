@@ -31,8 +31,7 @@ def day_end(wall_ms: int, *, own: int, others: int, per_day: int, reserved: int)
 
     Others have what they used, and what is reserved for them at least.
     """
-    today = _central(wall_ms).date()
-    midnight_ms, reset_ms = _midnight_ms(today), _midnight_ms(today + timedelta(days=1))
+    midnight_ms, reset_ms = _midnight_ms(_central(wall_ms).date()), day_reset_ms(wall_ms)
     passed_ms = wall_ms - midnight_ms
     if passed_ms < PACE_AFTER_MS or own + others < PACE_AFTER_CALLS:
         return None
@@ -43,6 +42,11 @@ def day_end(wall_ms: int, *, own: int, others: int, per_day: int, reserved: int)
     return DayEnd(exhausted_ms=exhausted_ms if exhausted_ms < reset_ms else None, reset_ms=reset_ms)
 
 
+def day_reset_ms(wall_ms: int) -> int:
+    """Return when calls are counted anew."""
+    return _midnight_ms(_central(wall_ms).date() + timedelta(days=1))
+
+
 def quota_day(wall_ms: int) -> str:
     """Return the day that a call at this time counts for, as ISO 8601."""
     return _central(wall_ms).date().isoformat()
@@ -50,10 +54,9 @@ def quota_day(wall_ms: int) -> str:
 
 def next_try_ms(wall_ms: int) -> int:
     """Return when a call may succeed again that was refused now because the day's calls are used up."""
-    now = _central(wall_ms)
-    if now.hour < UNSURE_HOURS:
+    if _central(wall_ms).hour < UNSURE_HOURS:
         return wall_ms + HOUR_MS
-    return _midnight_ms(now.date() + timedelta(days=1))
+    return day_reset_ms(wall_ms)
 
 
 def _midnight_ms(day: date) -> int:

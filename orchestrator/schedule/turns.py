@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.model import Phase, Priority
+from orchestrator.model import RANKS, Phase
 from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, TrackedChunk, TrackedJob
 
-RANKS = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 PASSED_OVER_MAX = 20  # times that another job's chunk was sent meanwhile
 PASSED_OVER_MS_MAX = 600_000
 

@@ -10,6 +10,7 @@ from orchestrator import events
 from orchestrator.cli.progress import View, slip_words
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import JobId, Phase
+from orchestrator.report.eta import Eta
 
 JOB = JobId("j1")
 T0 = 1_767_225_600_000
@@ -105,15 +106,14 @@ def test_a_batch_whose_result_is_being_fetched_holds_no_importer():
     assert view.block(at(9))[4:] == ["  importer 1  batch 8, 100 rows, for 4 s", "  importer 2  idle"]
 
 
-def test_a_forecast_is_a_range_with_its_basis_and_begins_anew_when_a_job_is_resumed():
+def test_a_forecast_is_a_range_with_its_basis():
     view = View(label="j1", importers=2)
     view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
-    for number, seconds in enumerate((0, 10, 20, 30)):
-        view.saw(completed(number, number, seconds))
+    assert view.block(at(30))[0].endswith("80%  forecast when 4 batches are finished")
+    view.foretold(Eta(p50_ms=at(50), p90_ms=at(76), basis="the last 4 batches, 10 rows/s"))
     assert view.block(at(30))[0].endswith("80%  20 s to 46 s left, by the last 4 batches, 10 rows/s")
-    view.saw(completed(4, 4, 60))
-    assert view.line(at(60)).endswith("; 27 s to 1 min 13 s left, by the last 5 batches, 7 rows/s")
-    view.resumed()
+    assert view.line(at(30)).endswith("; 20 s to 46 s left, by the last 4 batches, 10 rows/s")
+    view.foretold(None)
     assert view.block(at(60))[0].endswith("80%  forecast when 4 batches are finished")
 
 

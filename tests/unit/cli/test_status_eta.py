@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.cli.showing import eta_document, eta_of, status_document, status_lines
+from orchestrator.cli.showing import status_document, status_lines
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Progress, Tally
+from orchestrator.marketo.day import DayEnd
 from orchestrator.model import BatchId, Chunk, ChunkId, JobState, Phase
+from orchestrator.prospect import NOTHING, Prospect
+from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import NOW_MS, make_job, make_spans
 
 SPANS = make_spans(count=8)  # of ten rows each
 MINUTE_MS = 60_000
 
 
-def status(done: int) -> JobStatus:
-    """Return a job of which a batch ends each minute, of the first chunk now or later."""
+ETA = Eta(p50_ms=NOW_MS + 3 * MINUTE_MS, p90_ms=NOW_MS + 5 * MINUTE_MS, basis="the last 4 batches, 10 rows/min")
+
+
+def status(done: int, prospect: Prospect = NOTHING) -> JobStatus:
+    """Return a running job of which some batches have ended."""
     chunks = tuple(
         Chunk(id=ChunkId(at), job=make_job().id, span=span, phase=Phase.DONE, completed_ms=NOW_MS + at * MINUTE_MS)
         for at, span in enumerate(SPANS[:done])
@@ -30,21 +36,23 @@ def status(done: int) -> JobStatus:
         blockers=(),
         counters=Counters(api_calls={}, waits={}),
         progress=Progress(phases={phase: Tally(chunks=count, rows=10 * count) for phase, count in phases.items()}),
+        prospect=prospect,
     )
 
 
-def test_a_running_job_of_which_batches_have_ended_has_a_forecast():
-    now_ms = NOW_MS + 3 * MINUTE_MS
-    eta = eta_of(status(4), now_ms)
-    assert eta is not None
-    assert eta.p50_ms - now_ms == 3 * MINUTE_MS
-    assert eta_document(eta) == {
-        "p50": "2023-11-14T22:19:20.000Z",
-        "p90": "2023-11-14T22:21:53.792Z",
+def test_what_is_foretold_is_told():
+    known = status(4, Prospect(eta=ETA, calls_end=DayEnd(exhausted_ms=NOW_MS + MINUTE_MS, reset_ms=NOW_MS + 90_000)))
+    document = status_document(known)
+    assert document["eta"] == {
+        "p50": "2023-11-14T22:16:20.000Z",
+        "p90": "2023-11-14T22:18:20.000Z",
         "basis": "the last 4 batches, 10 rows/min",
     }
-    (line,) = [line for line in status_lines(status(4), "", now_ms=now_ms) if line.startswith("  forecast")]
-    assert line == "  forecast  3 min 0 s to 5 min 34 s left, by the last 4 batches, 10 rows/min"
+    assert document["calls"] == {"exhausted_at": "2023-11-14T22:14:20.000Z"}
+    lines = status_lines(known, "", now_ms=NOW_MS)
+    assert "  forecast  3 min 0 s to 5 min 0 s left, by the last 4 batches, 10 rows/min" in lines
+    (line,) = [line for line in lines if line.startswith("  day ")]
+    assert line.startswith("  day       at this pace the day's calls end at ")
 
 
 def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
@@ -55,7 +63,7 @@ def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
         found = Chunk(id=ChunkId(at), job=known.job.id, span=SPANS[at], phase=phase, batch_id=BatchId(100 + at))
         chunks.append(replace(found, submitted_ms=NOW_MS + at * MINUTE_MS))
     known = replace(known, chunks=tuple(chunks))
-    document = status_document(known, now_ms=NOW_MS)
+    document = status_document(known)
     due = {chunk["batch_id"]: chunk["deadline_ms"] for chunk in document["chunks"]}
     week_ms = 7 * 86_400_000
     assert due == {100: None, 101: None, 102: None, 103: NOW_MS + 3 * MINUTE_MS + week_ms,
@@ -68,8 +76,7 @@ def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
 
 
 def test_where_nobody_can_tell_nothing_is_told():
-    now_ms = NOW_MS + 3 * MINUTE_MS
-    finished = replace(status(4), job=make_job(state=JobState.COMPLETE))
-    for known in (status(3), finished):
-        assert eta_document(eta_of(known, now_ms)) is None
-        assert not [line for line in status_lines(known, "", now_ms=now_ms) if line.startswith("  forecast")]
+    assert status_document(status(3))["eta"] is None
+    assert status_document(status(3))["calls"] == {"exhausted_at": None}
+    lines = status_lines(status(3), "", now_ms=NOW_MS)
+    assert not [line for line in lines if line.startswith(("  forecast", "  day"))]

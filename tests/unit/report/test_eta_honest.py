@@ -17,6 +17,7 @@ import pytest
 from bench import queue
 from bench.queue_peers import heart
 from bench.queue_world import Piece, World, run
+from orchestrator.report.ahead import Left, rows_ahead
 from orchestrator.report.eta import expect
 from orchestrator.schedule.state import Limits
 
@@ -52,6 +53,30 @@ def forecasts(world: World, rng: Random) -> Iterator[Foretold]:
             assert eta is not None
             left_ms = max(1, end_ms - now_ms)
             yield Foretold(share=share, p50=(eta.p50_ms - now_ms) / left_ms, p90=(eta.p90_ms - now_ms) / left_ms)
+
+
+def forecasts_of_many(world: World) -> Iterator[Foretold]:
+    """Foretell the end of each job in a world of several, by the pace of all and what goes before its end."""
+    ends = ends_in(world)
+    pieces = [piece for _, piece in ends]
+    for job in sorted({piece.job for piece in pieces}):
+        own = [at_ms for at_ms, piece in ends if piece.job == job]
+        for share in SHARES:
+            now_ms = own[int(share * (len(own) - 1))]
+            done = [(at_ms, piece) for at_ms, piece in ends if at_ms <= now_ms]
+            left: dict[int, Left] = {}
+            for number in {piece.job for piece in pieces}:
+                rest = [piece for at_ms, piece in ends if piece.job == number and at_ms > now_ms]
+                rows = sum(piece.rows for piece in rest)
+                if rest:
+                    left[number] = Left(rows=rows, size_bytes=len(rest), priority=rest[0].priority)
+            if job not in left:
+                continue
+            mine = left.pop(job)
+            eta = expect([(at_ms, piece.rows) for at_ms, piece in done], rows_ahead(mine, left.values()), now_ms)
+            if eta is not None:
+                left_ms = own[-1] - now_ms
+                yield Foretold(share=share, p50=(eta.p50_ms - now_ms) / left_ms, p90=(eta.p90_ms - now_ms) / left_ms)
 
 
 def drawn(count: int, low: float, high: float) -> Callable[[int], World]:
@@ -119,4 +144,13 @@ def test_others_who_come_and_go_make_it_less_sure_and_no_less_honest():
     told = told_of(lambda seed: queue._foreign("foreign", seed, 4, 6), DRAWS)
     assert 0.25 <= within(told, "p50") <= 0.75
     assert 0.75 <= within(told, "p90") <= 1
+    assert median(abs(one.p50 - 1) for one in told if one.share == 0.5) <= 0.25
+
+
+def test_the_end_of_a_job_beside_others_is_foretold_by_their_turns():
+    told = [one for seed in range(DRAWS) for one in forecasts_of_many(queue._mixed(seed))]
+    assert len(told) > 20 * DRAWS
+    assert 0.25 <= within(told, "p50") <= 0.75
+    assert 0.8 <= within(told, "p90") <= 1
+    assert median(one.p90 for one in told) <= 1.6
     assert median(abs(one.p50 - 1) for one in told if one.share == 0.5) <= 0.25

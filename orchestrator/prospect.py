@@ -1,0 +1,189 @@
+"""When a job is likely to end, by all that the journal knows of its subscription.
+
+All jobs go through one queue, so the pace is that of all of them together; a job's end lies behind its own rows and
+those of others that go before it or take turns with it.  Before batches have ended, the whole duration of earlier jobs
+into the same target stands in; and where the day's calls do not suffice, the next day has to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from orchestrator.clock import Clock
+from orchestrator.config import Settings
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import Backlog, DayCalls, Tally
+from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
+from orchestrator.model import RANKS, Job, JobId, JobState, Target
+from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
+from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect
+from orchestrator.schedule.budget import CALLS_PER_BATCH
+from orchestrator.tables import Limits
+
+JOBS_LEARNED_FROM = 20  # the latest finished ones
+# Without experience: what users report of Marketo lies between these; Adobe states no figure.
+ROWS_PER_SECOND_ASSUMED = (50.0, 500.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast a whole import goes, from slow to fast, and how that is known."""
+
+    slow_rows_per_second: float
+    fast_rows_per_second: float
+    basis: str
+
+    @property
+    def likely_rows_per_second(self) -> float:
+        """What lies between slow and fast, as far from one as from the other."""
+        return sqrt(self.slow_rows_per_second * self.fast_rows_per_second)
+
+    def eta(self, rows: int, now_ms: int) -> Eta:
+        """Return when so many rows are through that begin now."""
+        return Eta(
+            p50_ms=now_ms + round(1000 * rows / self.likely_rows_per_second),
+            p90_ms=now_ms + round(1000 * rows / self.slow_rows_per_second),
+            basis=self.basis,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What lies before a job that runs; None: nobody can tell."""
+
+    eta: Eta | None
+    calls_end: DayEnd | None  # of those that imports may make today
+
+
+NOTHING = Prospect(eta=None, calls_end=None)
+
+
+def learned_speed(finished: Sequence[tuple[Job, int]]) -> Speed | None:
+    """Return the speed of earlier jobs, given with their rows; None if there are none."""
+    rates = [
+        rows * 1000 / (job.finished_ms - job.started_ms)
+        for job, rows in finished
+        if rows and job.started_ms is not None and job.finished_ms is not None and job.finished_ms > job.started_ms
+    ]
+    if not rates:
+        return None
+    slow, fast = min(rates), max(rates)
+    return Speed(
+        slow_rows_per_second=slow * 0.8,
+        fast_rows_per_second=fast * 1.25,
+        basis=f"{len(rates)} finished jobs into this target, which went at {slow:,.0f} to {fast:,.0f} rows/s",
+    )
+
+
+def assumed_speed(importers: int) -> Speed:
+    """Return the speed that is assumed without any experience."""
+    slow, fast = ROWS_PER_SECOND_ASSUMED
+    return Speed(
+        slow_rows_per_second=slow * importers,
+        fast_rows_per_second=fast * importers,
+        basis=(
+            f"no finished job into this target to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s "
+            f"for each of {importers} importers"
+        ),
+    )
+
+
+async def earlier_speed(journal: Journal, host: str, target: Target) -> Speed | None:
+    """Return the speed of the latest finished jobs into a target, None if there are none."""
+    finished = [job for job in await journal.jobs(host=host, states=(JobState.COMPLETE,)) if job.target == target]
+    return learned_speed([(job, (await journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]])
+
+
+class Prospects:
+    """Foretells the ends of jobs."""
+
+    def __init__(self, *, journal: Journal, settings: Settings, clock: Clock, wanted: Callable[[JobId], bool]) -> None:
+        """Foretell by a journal; ``wanted`` tells whether some live process waits for a job."""
+        self._journal = journal
+        self._settings = settings
+        self._clock = clock
+        self._wanted = wanted
+
+    def day_end(self, calls: DayCalls, limits: Limits) -> DayEnd | None:
+        """Predict when the calls that imports may make today end; None if it is too early to tell."""
+        return day_end(
+            self._clock.wall_ms(),
+            own=calls.own,
+            others=calls.others,
+            per_day=limits.calls_per_day,
+            reserved=limits.calls_reserved,
+        )
+
+    async def of(self, job: Job) -> Prospect:
+        """Return what lies before a job; nothing if it does not run."""
+        if job.state is not JobState.RUNNING:
+            return NOTHING
+        known = job.subscription in self._settings.subscriptions
+        limits = self._settings.subscription(job.subscription).limits if known else self._settings.limits
+        today = await self._journal.calls_of(job.host, quota_day(self._clock.wall_ms()))
+        return Prospect(eta=await self._eta(job, today, limits), calls_end=self.day_end(today, limits))
+
+    async def _eta(self, job: Job, today: DayCalls, limits: Limits) -> Eta | None:
+        now_ms = self._clock.now_ms()
+        backlog = await self._journal.backlog(job.host, since_ms=now_ms - PAUSE_MS, ends_max=ENDS_MAX)
+        own = next((tally for other, tally in backlog.jobs if other.id == job.id), None)
+        if own is None or not own.rows:
+            return None
+        others = self._others(job, backlog)
+        rows = rows_ahead(_left(job, own), others)
+        calls = await self._calls(job, own, today, limits)
+        at_ms = now_ms
+        if calls.left <= 0 and backlog.ends:  # it stands still, and goes on at the pace it had
+            at_ms = min(now_ms, backlog.ends[0][0])
+        eta = expect(backlog.ends, rows, at_ms)
+        if eta is None:
+            speed = await earlier_speed(self._journal, job.host, job.target)
+            eta = None if speed is None else speed.eta(rows, now_ms)
+        else:
+            eta = replace(eta, p50_ms=eta.p50_ms + now_ms - at_ms, p90_ms=eta.p90_ms + now_ms - at_ms)
+        if eta is None:
+            return None
+        if others:
+            eta = replace(eta, basis=f"{eta.basis}, beside {len(others)} other job{'s' if len(others) > 1 else ''}")
+        return with_calls(eta, rows, now_ms, calls)
+
+    def _others(self, job: Job, backlog: Backlog) -> list[Left]:
+        """Return what of others is imported before the end of a job, or while it takes turns with them."""
+        known = {other.id: other for other, _ in backlog.jobs}
+        before = _predecessors(job, known)
+        found = []
+        for other, tally in backlog.jobs:
+            sent = other.options.detached or self._wanted(other.id)
+            if other.id != job.id and tally.rows and sent and job.id not in _predecessors(other, known):
+                found.append(_left(other, tally, first=other.id in before))
+        rank = RANKS.index(job.options.priority)
+        return [left for left in found if left.first or RANKS.index(left.priority) <= rank]
+
+    async def _calls(self, job: Job, own: Tally, today: DayCalls, limits: Limits) -> Calls:
+        """Return the calls that there are, and how many a row takes: as the job's own did, if any was imported."""
+        counted = (await self._journal.counters(job.id)).api_calls
+        made = sum(count for kind, count in counted.items() if kind != "token")
+        imported = (await self._journal.progress(job.id)).total.rows - own.rows
+        wall_ms = self._clock.wall_ms()
+        return Calls(
+            left=limits.calls_per_day - max(limits.calls_reserved, today.others) - today.own,
+            per_day=limits.calls_per_day - limits.calls_reserved,
+            per_row=made / imported if made and imported else CALLS_PER_BATCH * own.chunks / own.rows,
+            reset_ms=self._clock.now_ms() + day_reset_ms(wall_ms) - wall_ms,
+        )
+
+
+def _left(job: Job, tally: Tally, *, first: bool = False) -> Left:
+    return Left(rows=tally.rows, size_bytes=tally.span_bytes, priority=job.options.priority, first=first)
+
+
+def _predecessors(job: Job, known: Mapping[JobId, Job]) -> list[JobId]:
+    """Return the jobs that run and have to end before a job begins."""
+    found: list[JobId] = []
+    one: Job | None = job
+    while one is not None and one.options.after is not None and one.options.after not in found:
+        found.append(JobId(one.options.after))
+        one = known.get(found[-1])
+    return found
