@@ -7,11 +7,12 @@ is acted upon, and the outcome is written before the fact is told to the heart.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator.clock import Clock
@@ -26,6 +27,7 @@ from orchestrator.errors import (
     SourceError,
     Unavailable,
 )
+from orchestrator.events import BatchCompleted
 from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
@@ -46,7 +48,9 @@ from orchestrator.model import (
     Span,
 )
 from orchestrator.outcome import part_path
-from orchestrator.report.outlook import Outlook
+from orchestrator.report.ahead import Left, rows_ahead
+from orchestrator.report.eta import ENDS_MAX
+from orchestrator.report.outlook import Outlook, Way
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Cause, Stop
@@ -111,9 +115,15 @@ class DrivenJob:
         """Return where the failed and warned rows of a chunk are kept."""
         return part_path(self.directory, chunk)
 
-    def rows_left(self) -> int:
-        """Return how many rows have no outcome yet."""
-        return sum(chunk.span.rows for chunk in self.chunks.values() if chunk.phase not in FINAL)
+    @property
+    def left(self) -> Left:
+        """What of it has not been imported."""
+        spans = [chunk.span for chunk in self.chunks.values() if chunk.phase not in (*FINAL, Phase.COLLECTING)]
+        return Left(
+            rows=sum(span.rows for span in spans),
+            size_bytes=sum(span.end - span.start for span in spans),
+            priority=self.job.options.priority,
+        )
 
     def seen(self, chunk: Chunk) -> m.ChunkSeen:
         """Return what the heart needs to know of a chunk."""
@@ -197,6 +207,7 @@ class Desk:
         self.jobs: dict[JobId, DrivenJob] = {}
         self._lease = lease
         self._last_batch_id: BatchId | None = None
+        self._ends: deque[tuple[int, int]] = deque(maxlen=ENDS_MAX)  # when batches ended, of any job, and their rows
 
     async def last_batch_id(self) -> BatchId | None:
         """Return the highest batch id of the subscription that is known."""
@@ -217,9 +228,19 @@ class Desk:
         for change in changes:
             driven = self.jobs.get(change.event.job_id) if isinstance(change, Told) else None
             if isinstance(change, Told) and driven is not None:
-                slipped = driven.outlook.saw(change.event, driven.rows_left)
+                event = change.event
+                if isinstance(event, BatchCompleted) and not driven.chunks[ChunkId(event.chunk)].canary:
+                    self._ends.append((event.ts_ms, event.rows))
+                slipped = driven.outlook.saw(event, partial(self._way, driven))
                 if slipped is not None:
                     yield Told(event=slipped)
+
+    def _way(self, driven: DrivenJob) -> Way:
+        """Look what lies before the end of a job, beside the others that are sent here."""
+        known, own = self.known.jobs, driven.left
+        sent = [one for one in self.jobs.values() if one.job.id in known and known[one.job.id].sends]
+        rows = rows_ahead(own, [one.left for one in sent if one is not driven])
+        return Way(ends=self._ends, rows=rows, of_others=rows - own.rows)
 
     async def confirm(self) -> None:
         """Raise `JournalError` unless this process drives the subscription at this moment."""

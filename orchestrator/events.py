@@ -187,7 +187,7 @@ class EtaSlipped(Event):
     name = "eta.slipped"
     p50_before_ms: int
     p50_after_ms: int
-    reason: str  # a cause of `chunk.deferred`, answer_lost, batch_failed, slower_batches
+    reason: str  # a cause of `chunk.deferred`, answer_lost, batch_failed, other_jobs, slower_batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,10 @@ def learned_speed(finished: Sequence[tuple[Job, int]]) -> Speed | None:
     return Speed(
         slow_rows_per_second=slow * 0.8,
         fast_rows_per_second=fast * 1.25,
-        basis=f"{len(rates)} finished jobs into this target, which went at {slow:,.0f} to {fast:,.0f} rows/s",
+        basis=(
+            f"{len(rates)} finished job{'s' if len(rates) > 1 else ''} into this target "
+            f"at {slow:,.0f} to {fast:,.0f} rows/s"
+        ),
     )
 
 

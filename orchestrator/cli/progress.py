@@ -39,6 +39,7 @@ REASONS = {
     "quota_exhausted": "the API calls of the day are used up, or left to others",
     "answer_lost": "the answer to an upload was lost, and its rows are held",
     "batch_failed": "Marketo failed a batch, and it is taken apart",
+    "other_jobs": "other jobs go first, or take turns with it",
     "slower_batches": "batches take longer than before",
 }
 

@@ -8,11 +8,11 @@ a later one is told, with what stood in the job's way since.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator import events
-from orchestrator.report.eta import ENDS_MAX, Eta, expect
+from orchestrator.report.eta import Eta, expect
 
 PARTS = 5  # a fifth is much: of the duration foretold, of the time since, of the batches that ended
 MINUTE_MS = 60_000  # less is not worth a word
@@ -21,8 +21,18 @@ TELL_EVERY_MS = 10 * MINUTE_MS  # a job that gets slower and slower tells so no 
 ANSWER_LOST = "answer_lost"
 BATCH_FAILED = "batch_failed"
 QUOTA_EXHAUSTED = "quota_exhausted"
+OTHER_JOBS = "other_jobs"
 SLOWER_BATCHES = "slower_batches"
 _ALL = 0  # in place of a chunk: what keeps every one from being sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What lies before a job's end."""
+
+    ends: Sequence[tuple[int, int]]  # when batches ended, of all jobs of the subscription, and their rows
+    rows: int  # that are imported until then
+    of_others: int = 0  # rows of these that are other jobs'
 
 
 @dataclass(slots=True)
@@ -30,19 +40,19 @@ class Outlook:
     """The forecast of one job that was told last, and what happened to the job since."""
 
     _since_ms: int | None = None
-    _ends: list[tuple[int, int]] = field(default_factory=list)  # when batches ended, and their rows
     _told: Eta | None = None
     _told_ms: int = 0
+    _told_of_others: int = 0  # rows
     _slipped_ms: int | None = None
     _waiting: dict[int, tuple[str, int]] = field(default_factory=dict)  # chunk -> why, and since when
     _waited_ms: Counter[str] = field(default_factory=Counter)
     _ended: int = 0
     _failed: int = 0
 
-    def saw(self, event: events.Event, rows_left: Callable[[], int]) -> events.EtaSlipped | None:
+    def saw(self, event: events.Event, look: Callable[[], Way]) -> events.EtaSlipped | None:
         """Take in what happens; return what is to be told if the job ends much later by it.
 
-        ``rows_left`` counts the rows without an outcome, those of a batch that completes by the event among them.
+        ``look`` tells what lies before the job's end behind a batch that completes by the event.
         """
         now_ms = event.ts_ms
         self._since_ms = now_ms if self._since_ms is None else self._since_ms
@@ -61,35 +71,36 @@ class Outlook:
                 self._failed += 1
             case events.BatchCompleted():
                 self._ended += 1
-                self._ends = [*self._ends, (now_ms, event.rows)][-ENDS_MAX:]
-                return self._compare(event, expect(self._ends, rows_left() - event.rows, now_ms), self._since_ms)
+                return self._compare(event, look(), self._since_ms)
         return None
 
-    def _compare(self, event: events.BatchCompleted, eta: Eta | None, since_ms: int) -> events.EtaSlipped | None:
+    def _compare(self, event: events.BatchCompleted, way: Way, since_ms: int) -> events.EtaSlipped | None:
         now_ms, before = event.ts_ms, self._told
+        eta = expect(way.ends, way.rows, now_ms)
         if eta is None:
             return None
         if before is None:
-            self._tell(eta, now_ms)
+            self._tell(eta, way, now_ms)
             return None
         later_ms = eta.p50_ms - before.p50_ms
         if later_ms < 0 and -later_ms * PARTS > before.p50_ms - since_ms:
-            self._tell(eta, now_ms)
+            self._tell(eta, way, now_ms)
             return None
         if later_ms <= max((before.p50_ms - since_ms) / PARTS, MINUTE_MS):
             return None
         if self._slipped_ms is not None and now_ms - self._slipped_ms < TELL_EVERY_MS:
             return None
-        reason = self._reason(now_ms)
+        by_others_ms = (eta.p50_ms - now_ms) * (way.of_others - self._told_of_others) / way.rows
+        reason = OTHER_JOBS if by_others_ms * 2 >= later_ms else self._reason(now_ms)
         self._slipped_ms = now_ms
-        self._tell(eta, now_ms)
+        self._tell(eta, way, now_ms)
         return events.EtaSlipped(
             job_id=event.job_id, ts_ms=now_ms, p50_before_ms=before.p50_ms, p50_after_ms=eta.p50_ms, reason=reason
         )
 
-    def _tell(self, eta: Eta, now_ms: int) -> None:
+    def _tell(self, eta: Eta, way: Way, now_ms: int) -> None:
         """Let a forecast stand, and look only at what happens from now on."""
-        self._told, self._told_ms = eta, now_ms
+        self._told, self._told_ms, self._told_of_others = eta, now_ms, way.of_others
         self._waiting = {chunk: (why, now_ms) for chunk, (why, _) in self._waiting.items()}
         self._waited_ms.clear()
         self._ended = self._failed = 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from orchestrator import Orchestrator
 from orchestrator.events import BatchCompleted, EtaSlipped
+from orchestrator.model import Priority
 from tests.contract.test_library import emulated, request, seen
 
-SLOW = [{"on": "batch", "do": "slow_import", "factor": 300.0}]
+
+def slow(factor: float) -> list[dict[str, object]]:
+    return [{"on": "batch", "do": "slow_import", "factor": factor}]
 
 
 def test_a_job_whose_batches_get_slower_says_why_it_ends_later(tmp_path):
@@ -23,7 +27,7 @@ def test_a_job_whose_batches_get_slower_says_why_it_ends_later(tmp_path):
                 return len(await told(BatchCompleted)) >= 4
 
             await seen(foretold)
-            running.service.faults.extend(SLOW)
+            running.service.faults.extend(slow(3_000.0))
             await seen(lambda: told(EtaSlipped))
             running.service.faults.remove(None)
             (slipped,) = await told(EtaSlipped)
@@ -31,5 +35,34 @@ def test_a_job_whose_batches_get_slower_says_why_it_ends_later(tmp_path):
             assert slipped.p50_after_ms > slipped.p50_before_ms
             orchestrator.drain()
             await job.wait()
+
+    asyncio.run(play())
+
+
+def test_a_job_that_lets_another_go_first_says_so(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running), Orchestrator.open(settings) as orchestrator:
+            running.service.faults.extend(slow(300.0))
+            job = await orchestrator.submit(request(tmp_path, rows=6_000))
+
+            async def told(kind: type) -> list[object]:
+                return [event for event in await orchestrator._journal.events(job.id) if isinstance(event, kind)]
+
+            async def foretold() -> bool:
+                return len(await told(BatchCompleted)) >= 5
+
+            await seen(foretold)
+            eta = (await job.prospect()).eta
+            assert eta is not None
+            await orchestrator.submit(replace(request(tmp_path, "urgent", rows=60_000), priority=Priority.HIGH))
+            await seen(lambda: told(EtaSlipped))
+            (slipped,) = await told(EtaSlipped)
+            assert slipped.reason == "other_jobs"
+            later = (await job.prospect()).eta
+            assert later is not None
+            assert later.p50_ms > eta.p50_ms + 60_000
+            assert later.basis.endswith(", beside 1 other job")
+            orchestrator.drain()
+            running.service.faults.remove(None)
 
     asyncio.run(play())

@@ -59,7 +59,8 @@ def test_plan_says_what_an_import_would_take_and_sends_nothing(place: Place, mar
     assert found["rows_beyond_recall"] <= len(rows)
     assert 0 < found["seconds"]["least"] <= found["seconds"]["most"]
     assert found["seconds"]["planning"] >= 0
-    assert found["seconds"]["basis"]
+    assert found["seconds"]["basis"] == found["eta"]["basis"]
+    assert found["eta"]["p50"] < found["eta"]["p90"]
 
 
 def test_plan_agrees_with_the_import(place: Place, mark: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import events
 from orchestrator.model import JobId
-from orchestrator.report.outlook import TELL_EVERY_MS, Outlook
+from orchestrator.report.outlook import TELL_EVERY_MS, Outlook, Way
 
 MINUTE_MS = 60_000
 JOB = JobId("j")
@@ -22,21 +22,25 @@ class Story:
         self.minute_ms = minute_ms
         self.outlook = Outlook()
         self.left = batches
+        self.of_others = 0
+        self.at: list[tuple[int, int]] = []  # when batches ended
         self.tell(events.JobAccepted, 0)
         for minute in (1, 2, 3, 4):
             assert self.ends(minute) is None
 
     def tell(self, kind: type[events.Event], minute: float, **values: object) -> events.EtaSlipped | None:
         event = kind(job_id=JOB, ts_ms=round(minute * self.minute_ms), **values)
-        return self.outlook.saw(event, lambda: self.left * ROWS)
+        if isinstance(event, events.BatchCompleted):
+            self.left -= 1
+            self.at.append((event.ts_ms, ROWS))
+        way = Way(ends=self.at, rows=self.left * ROWS + self.of_others, of_others=self.of_others)
+        return self.outlook.saw(event, lambda: way)
 
     def ends(self, minute: float) -> events.EtaSlipped | None:
-        told = self.tell(
+        return self.tell(
             events.BatchCompleted, minute, chunk=self.left, batch_id=self.left, status="Complete", rows=ROWS,
             accepted=ROWS, failed=0, warned=0, unknown=0,
         )  # fmt: skip
-        self.left -= 1
-        return told
 
     def deferred(self, minute: float, cause: str) -> None:
         self.tell(events.ChunkDeferred, minute, chunk=1, cause=cause, message="-")
@@ -105,6 +109,16 @@ def test_the_longest_wait_is_the_reason_and_a_short_one_is_none():
     story = Story()
     story.deferred(4.5, "transient")
     story.submitted(4.6)
+    assert story.ends(9).reason == "slower_batches"
+
+
+def test_other_jobs_that_came_are_the_reason():
+    story = Story()
+    story.deferred(4.1, "queue_full")  # as always
+    story.of_others = 20 * ROWS
+    assert story.ends(5).reason == "other_jobs"
+    story = Story()
+    story.of_others = 2 * ROWS  # a tenth of what is left; the batches are what takes longer
     assert story.ends(9).reason == "slower_batches"
 
 
