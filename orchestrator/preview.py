@@ -81,7 +81,8 @@ class Preview:
                     offload=self._offload,
                 )
             inventory = await self._take_inventory(prepared, workspace)
-        speed = None if host is None else await earlier_speed(self._journal, host, request.target)
+        rows = sum(plan.source.rows for plan in prepared.plans)
+        speed = None if host is None else await earlier_speed(self._journal, host, request.target, rows)
         return forecast(
             prepared.plans,
             conflicts=conflicts,

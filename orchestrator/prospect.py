@@ -23,6 +23,7 @@ from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.tables import Limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones
+ALIKE = 10  # times fewer rows; what is even smaller tells little, for beginning and ending take their time
 # Without experience: what users report of Marketo lies between these; Adobe states no figure.
 ROWS_PER_SECOND_ASSUMED = (50.0, 500.0)
 
@@ -60,15 +61,19 @@ class Prospect:
 NOTHING = Prospect(eta=None, calls_end=None)
 
 
-def learned_speed(finished: Sequence[tuple[Job, int]]) -> Speed | None:
-    """Return the speed of earlier jobs, given with their rows; None if there are none."""
-    rates = [
-        rows * 1000 / (job.finished_ms - job.started_ms)
-        for job, rows in finished
-        if rows and job.started_ms is not None and job.finished_ms is not None and job.finished_ms > job.started_ms
+def learned_speed(finished: Sequence[tuple[Job, int]], rows: int) -> Speed | None:
+    """Return the speed of earlier jobs, given with their rows, for one of so many rows; None if there are none.
+
+    Much smaller jobs count only if there are no others.
+    """
+    known = [
+        (done, done * 1000 / (job.finished_ms - job.started_ms))
+        for job, done in finished
+        if done and job.started_ms is not None and job.finished_ms is not None and job.finished_ms > job.started_ms
     ]
-    if not rates:
+    if not known:
         return None
+    rates = [rate for done, rate in known if ALIKE * done >= rows] or [rate for _, rate in known]
     slow, fast = min(rates), max(rates)
     return Speed(
         slow_rows_per_second=slow * 0.8,
@@ -93,10 +98,11 @@ def assumed_speed(importers: int) -> Speed:
     )
 
 
-async def earlier_speed(journal: Journal, host: str, target: Target) -> Speed | None:
-    """Return the speed of the latest finished jobs into a target, None if there are none."""
+async def earlier_speed(journal: Journal, host: str, target: Target, rows: int) -> Speed | None:
+    """Return the speed of the latest finished jobs into a target for one of so many rows, None if there are none."""
     finished = [job for job in await journal.jobs(host=host, states=(JobState.COMPLETE,)) if job.target == target]
-    return learned_speed([(job, (await journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]])
+    done = [(job, (await journal.progress(job.id)).total.rows) for job in finished[-JOBS_LEARNED_FROM:]]
+    return learned_speed(done, rows)
 
 
 class Prospects:
@@ -142,7 +148,7 @@ class Prospects:
             at_ms = min(now_ms, backlog.ends[0][0])
         eta = expect(backlog.ends, rows, at_ms)
         if eta is None:
-            speed = await earlier_speed(self._journal, job.host, job.target)
+            speed = await earlier_speed(self._journal, job.host, job.target, rows)
             eta = None if speed is None else speed.eta(rows, now_ms)
         else:
             eta = replace(eta, p50_ms=eta.p50_ms + now_ms - at_ms, p90_ms=eta.p90_ms + now_ms - at_ms)

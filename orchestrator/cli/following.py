@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 0.5  # between two drawings of the live block
 LINE_SECONDS = 30.0  # between two lines where nobody watches
-FORETOLD_EVERY_MS = 2_000  # it takes a look at all batches of late
+FORETOLD_EVERY_MS = 5_000  # it takes a look at all batches of late
 
 
 class Followed:

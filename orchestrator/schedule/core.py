@@ -38,7 +38,8 @@ from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob, steps_of
 from orchestrator.schedule.turns import Turns
 
-LAST_DAY_MS = 26 * 3_600_000  # a day of the quota has 25 hours at most, and collecting takes its time
+# A day of the quota has 25 hours at most, Marketo may begin the next one two hours late, and one is left to collect.
+LAST_DAY_MS = 28 * 3_600_000
 FROM_RESERVE_EVERY_MS = 3_600_000  # a batch is asked after with calls that are left to others
 
 

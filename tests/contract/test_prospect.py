@@ -169,6 +169,11 @@ async def test_before_batches_have_ended_earlier_jobs_into_the_same_target_are_l
     assert eta.basis.startswith("2 finished jobs into this target")
     assert eta.p50_ms - NOON_MS == pytest.approx(2 * HOUR_MS, rel=0.01)
     assert eta.p90_ms - NOON_MS == 5 * HOUR_MS
+    await queue.job("tiny", left=1, state=JobState.COMPLETE)
+    await queue.change("tiny", started_ms=NOON_MS - 2 * HOUR_MS, finished_ms=NOON_MS)
+    assert await queue.eta("a") == eta
+    await queue.job("b", left=5)
+    assert (await queue.eta("b")).basis.startswith("3 finished jobs into this target")
 
 
 @queue

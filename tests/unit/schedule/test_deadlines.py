@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.marketo.day import UNSURE_HOURS
 from orchestrator.model import BATCH_LIFE_MS, BatchId, BatchStatus, ChunkId, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import FROM_RESERVE_EVERY_MS, LAST_DAY_MS
@@ -68,6 +69,10 @@ def test_on_its_last_day_a_batch_is_asked_after_now_and_then_with_calls_that_are
     assert told.decide() == [f"wait {NOW_MS + 3 * FROM_RESERVE_EVERY_MS}"]
     told.heart.apply(m.CallsCounted(own=0, others=0), told.now_ms)  # a new day
     assert "poll 2" in told.decide()
+
+
+def test_the_last_day_is_longer_than_any_day_of_the_quota():
+    assert LAST_DAY_MS > (25 + UNSURE_HOURS) * HOUR_MS  # when clocks are put back
 
 
 def test_nothing_is_asked_after_that_is_told_of_tomorrow_still():
