@@ -76,7 +76,7 @@ def _allowed_ms(seen: Seen) -> int:
     if plan.loses_answers:
         longest_ms = max((upload.finished_ms - upload.at_ms for upload in seen.uploads), default=0)
         hold_ms = max(1_000 * Unknown().hold_seconds_min, 3 * (longest_ms + MINUTE_MS))
-        allowed_ms += round(1_000 * Http().timeout_seconds + hold_ms * LIMITS.slots / IMPORTERS)
+        allowed_ms += round(1_000 * Http().timeout_seconds + hold_ms * plan.slots / IMPORTERS)
     return allowed_ms + 1_000 * _away_s(plan)
 
 
@@ -193,7 +193,8 @@ def _once(seen: Seen) -> None:
 
 
 def _limits(seen: Seen) -> None:
-    demand(seen.unfinished_max <= 10, "limits", f"{seen.unfinished_max} slots")
+    slots = LIMITS.slots if seen.plan.occupations else seen.plan.slots
+    demand(seen.unfinished_max <= slots, "limits", f"{seen.unfinished_max} slots of {slots}")
     processes = 1 + len(seen.plan.rivals_ms) + len(seen.plan.lives)  # each keeps to the limits by itself
     demand(
         seen.in_window_max <= processes * seen.plan.calls_per_window,
@@ -207,7 +208,7 @@ def _limits(seen: Seen) -> None:
 
 def can_keep_busy(plan: Plan) -> bool:
     """Tell whether nothing in a world can keep an importer idle, except the program."""
-    deep = plan.queue_depth is None or plan.queue_depth > 2 * IMPORTERS
+    deep = plan.slots == LIMITS.slots and plan.queue_depth != IMPORTERS
     return plan.calm and plan.wide and len(plan.jobs) == 1 and deep and plan.calls_per_window >= LIMITS.calls_per_window
 
 

@@ -150,6 +150,7 @@ class Plan:
     body_bytes_max: int
     calls_per_window: int = 50
     rows_per_chunk_max: int = 250_000
+    slots: int = 10  # that the program may take
     queue_depth: int | None = None
     siege: Siege | None = None
 
@@ -225,6 +226,7 @@ def _wide(plan: Plan, chance: Random) -> Plan:
         calls_per_window=chance.choice((50, 50, 50, 5)),
         rows_per_chunk_max=rows_per_chunk,
         queue_depth=chance.choice((None, None, None, 2, 10, 10)),
+        slots=chance.choice((10, 10, 10, 4)),
         emulator={**plan.emulator, "rows_per_second": rows_per_chunk / chunk_s},
     )
 

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from orchestrator import driver, keeping
@@ -31,6 +32,7 @@ from orchestrator.emulator.queue import Batch
 from orchestrator.emulator.service import Service
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import ChunkAdopted, ChunkSubmitted
+from orchestrator.journal import lock
 from orchestrator.model import BatchStatus, JobId, JobState
 from orchestrator.requests import ImportRequest
 from orchestrator.tables import Limits, Schedule, State
@@ -108,6 +110,7 @@ class World:
             limits=Limits(
                 body_bytes_max=plan.body_bytes_max,
                 calls_per_window=plan.calls_per_window,
+                slots=plan.slots,
                 rows_per_chunk_max=plan.rows_per_chunk_max,
                 queue_depth="auto" if plan.queue_depth is None else plan.queue_depth,
             ),
@@ -123,15 +126,21 @@ class World:
 
     async def run(self) -> Seen:
         """Live all lives, heal, and see what there is."""
+        with pytest.MonkeyPatch.context() as patch:
+            # A look at the journal every second of a virtual day would be most of what a world costs.
+            look_s = 300 if self.plan.siege else 20
+            patch.setattr(driver, "LOOK_FOR_JOBS_MS", 1_000 * look_s)
+            patch.setattr(keeping, "LOOK_AGAIN_SECONDS", float(look_s))
+            patch.setattr(lock, "_PAUSE_S", 0.0)  # whoever holds it here lets go of it in virtual time alone
+            return await self._run()
+
+    async def _run(self) -> Seen:
         app = create_app(self.service, EmulatedClock(1.0, self.clock.now_ms))
         runner = web.AppRunner(
             app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.1,
             max_line_size=HEAD_BYTES_MAX,
         )  # fmt: skip
         await runner.setup()
-        # A look at the journal every second of a virtual day would be most of what a world costs.
-        look_s = 300 if self.plan.siege else 20
-        driver.LOOK_FOR_JOBS_MS, keeping.LOOK_AGAIN_SECONDS = 1_000 * look_s, float(look_s)
         around = [asyncio.create_task(each) for each in (self._occupy(), self._besiege(), self._heal())]
         rivals = [asyncio.create_task(self._rival(runner, at_ms)) for at_ms in self.plan.rivals_ms]
         try:
