@@ -289,7 +289,13 @@ def _part(writing: _Writing, change: ChunkParted) -> None:
         )
     writing.connection.execute(update(chunks).where(chunks.c.id == chunk.id).values(phase=Phase.SPLIT))
     fresh = Chunk(
-        id=UNNUMBERED, job=chunk.job, span=chunk.span, parent=chunk.id, depth=chunk.depth + 1, canary=chunk.canary
+        id=UNNUMBERED,
+        job=chunk.job,
+        span=chunk.span,
+        parent=chunk.id,
+        depth=chunk.depth + 1,
+        canary=chunk.canary,
+        hold_until_ms=chunk.hold_until_ms,  # of an upload in doubt: then sending a part sends its rows again
     )
     _insert_chunks(writing, [replace(fresh, span=part) for part in change.parts])
 

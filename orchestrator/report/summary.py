@@ -8,13 +8,14 @@ its outcome is collected; that alone is no reason for the exit code of unknown r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.errors import JournalError
 from orchestrator.model import (
     Chunk,
+    ChunkId,
     CustomObjects,
     Finding,
     Job,
@@ -25,6 +26,7 @@ from orchestrator.model import (
     Source,
     Target,
 )
+from orchestrator.report.doubt import LostAnswersSummary, lost_answers, repeated
 from orchestrator.report.ending import exit_code, next_command
 from orchestrator.report.part import Reason
 
@@ -111,18 +113,10 @@ class BatchSummary:
     attempts: int
     adopted: bool  # found by evidence, for the answer that named it was lost
     resent: int  # of the attempts, made although an earlier one may have arrived
+    repeated: bool  # its rows may have been imported before: by an attempt, or by an upload that it was split off from
     submitted_at: str | None
     completed_at: str | None
     polls: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostAnswersSummary:
-    """What was done about uploads that arrived whole and whose answer was lost."""
-
-    adopted: int  # uploads whose batch was found
-    resent: int  # uploads made although an earlier one may have arrived
-    resent_rows: int  # rows that may have been imported more than once, each counted once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,12 +233,8 @@ def summarise(
         sources=tuple(_source(source) for source in sorted(sources, key=lambda source: source.index)),
         rows=rows,
         chunks=_count_chunks(leaves),
-        batches=tuple(_batch(chunk, chunk.batch_id) for chunk in leaves if chunk.batch_id is not None),
-        lost_answers=LostAnswersSummary(
-            adopted=sum(chunk.adopted for chunk in leaves),
-            resent=sum(chunk.resent for chunk in leaves),
-            resent_rows=sum(chunk.span.rows for chunk in leaves if chunk.resent),
-        ),
+        batches=_batches(leaves, repeated(chunks)),
+        lost_answers=lost_answers(chunks),
         findings=tuple(map(_finding, findings)),
         reasons=tuple(_reason(number, reason) for number, reason in enumerate(reasons, 1)),
         api_calls={kind: api_calls.get(kind, 0) for kind in _always(API_CALLS, api_calls)},
@@ -330,7 +320,11 @@ def _count_chunks(leaves: Sequence[Chunk]) -> ChunksSummary:
     )
 
 
-def _batch(chunk: Chunk, batch_id: int) -> BatchSummary:
+def _batches(leaves: Sequence[Chunk], repeated: Set[ChunkId]) -> tuple[BatchSummary, ...]:
+    return tuple(_batch(chunk, chunk.batch_id, chunk.id in repeated) for chunk in leaves if chunk.batch_id is not None)
+
+
+def _batch(chunk: Chunk, batch_id: int, repeated: bool) -> BatchSummary:
     return BatchSummary(
         batch_id=batch_id,
         chunk=chunk.id,
@@ -344,6 +338,7 @@ def _batch(chunk: Chunk, batch_id: int) -> BatchSummary:
         attempts=chunk.attempts,
         adopted=chunk.adopted,
         resent=chunk.resent,
+        repeated=repeated,
         submitted_at=iso(chunk.submitted_ms),
         completed_at=iso(chunk.completed_ms),
         polls=chunk.polls,

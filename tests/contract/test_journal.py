@@ -284,6 +284,17 @@ async def test_a_split_chunk_stands_before_its_parts(url):
 
 
 @in_loop
+async def test_parts_of_an_upload_in_doubt_are_in_doubt(url):
+    async with opened(url) as journal:
+        lease = await journal.take_over(HOST)
+        (whole,) = await planned(journal, lease, spans=1)
+        doubt = ChunkChanged(chunk_id=whole.id, values={"hold_until_ms": NOW_MS})
+        await journal.write(lease, [doubt, ChunkParted(chunk_id=whole.id, parts=halves(whole.span))])
+        parts = (await journal.chunks(JobId("j-1")))[1:]
+        assert [(part.phase, part.hold_until_ms) for part in parts] == [(Phase.READY, NOW_MS)] * 2
+
+
+@in_loop
 async def test_a_chunk_split_again_keeps_its_parts(url):
     async with opened(url) as journal:
         lease = await journal.take_over(HOST)

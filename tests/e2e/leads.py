@@ -29,8 +29,8 @@ SUMMARY_KEYS = {
     "sources": "path bytes sha256 rows blank_lines encoding delimiter",
     "rows": "in_source skipped read accepted failed warned unsent unknown unmatched",
     "chunks": "total done unsent unknown refused",
-    "batches": "batch_id chunk source first_row rows status accepted failed warned attempts adopted resent submitted_at "
-    "completed_at polls",
+    "batches": "batch_id chunk source first_row rows status accepted failed warned attempts adopted resent repeated "
+    "submitted_at completed_at polls",
     "lost_answers": "adopted resent resent_rows",
     "findings": "kind message batch_id",
     "reasons": "id kind reason rows example_row",

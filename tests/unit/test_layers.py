@@ -60,6 +60,7 @@ PURE = (
     "emulator/engine.py",
     "report/account.py",
     "report/ahead.py",
+    "report/doubt.py",
     "report/eta.py",
     "report/outlook.py",
     "report/summary.py",

@@ -15,10 +15,10 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.endings import MEANINGS, tell_end
 from orchestrator.cli.session import exit_code_of, explain, same_flags
 from orchestrator.model import ExitCode
+from orchestrator.report.doubt import LostAnswersSummary
 from orchestrator.report.summary import (
     ChunksSummary,
     FindingSummary,
-    LostAnswersSummary,
     ReasonSummary,
     RowsSummary,
     Skipped,

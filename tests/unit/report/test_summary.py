@@ -105,6 +105,7 @@ def test_the_document_is_the_one_that_users_are_promised(summarised, chunk, job,
                 "attempts": 1,
                 "adopted": True,
                 "resent": 0,
+                "repeated": False,
                 "submitted_at": "2023-11-14T22:13:20.000Z",
                 "completed_at": "2023-11-14T22:14:20.500Z",
                 "polls": 3,
@@ -122,6 +123,7 @@ def test_the_document_is_the_one_that_users_are_promised(summarised, chunk, job,
                 "attempts": 1,
                 "adopted": False,
                 "resent": 1,
+                "repeated": True,
                 "submitted_at": "2023-11-14T22:13:20.000Z",
                 "completed_at": "2023-11-14T22:14:20.500Z",
                 "polls": 3,
@@ -194,6 +196,22 @@ def test_only_the_parts_of_a_split_chunk_count(summarised, chunk):
     )
     assert (summary.rows.read, summary.rows.accepted, summary.chunks.total) == (10, 10, 2)
     assert [batch.batch_id for batch in summary.batches] == [102, 103]
+
+
+def test_an_upload_sent_again_counts_when_it_is_split_afterwards(summarised, chunk):
+    summary = summarised(
+        chunk(1, phase=Phase.SPLIT, rows=10, status=BatchStatus.FAILED, resent=1),
+        chunk(2, phase=Phase.SPLIT, rows=6, status=BatchStatus.FAILED, parent=1, depth=1, adopted=True),
+        chunk(3, rows=3, accepted=3, parent=2, depth=2, resent=1),
+        chunk(4, rows=3, first_row=4, accepted=3, parent=2, depth=2),
+        chunk(5, rows=4, first_row=7, accepted=4, parent=1, depth=1),
+        chunk(6, phase=Phase.SPLIT, rows=2, first_row=11, status=BatchStatus.FAILED),
+        chunk(7, rows=1, first_row=11, accepted=1, parent=6, depth=1, resent=2),
+        chunk(8, rows=1, first_row=12, accepted=1, parent=6, depth=1),
+    )
+    told = summary.lost_answers
+    assert (told.adopted, told.resent, told.resent_rows) == (1, 4, 10 + 1)
+    assert {batch.chunk: batch.repeated for batch in summary.batches} == {3: True, 4: True, 5: True, 7: True, 8: False}
 
 
 def test_a_job_without_a_plan_is_all_zeros(summarised, job):
