@@ -17,7 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.draft import draft
-from orchestrator.errors import ConfigError, SourceError
+from orchestrator.errors import ConfigError, JournalError, SourceError
 from orchestrator.fetching import fetch
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
@@ -45,7 +45,7 @@ from orchestrator.source.split import Plan
 from orchestrator.source.spool import Workspace
 from orchestrator.tables import Http
 
-NO_CANARIES: tuple[int, ...] = ()
+LOOKS_MAX = 10  # at the ledger: each but the first because somebody else planned the same job meanwhile
 KEYS_NOT_COMPARED = Finding(
     kind="keys_not_compared",
     message="Keys were not compared, because repeated ones are to be ignored. Where one stands twice, in this import "
@@ -247,13 +247,17 @@ class Intake:
         found = [
             FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *prepared.notes, *odd)
         ]
-        while True:
+        for _ in range(LOOKS_MAX):
             earlier = await self._ledger.find(job, sources, fingerprint)
             if earlier is not None:
                 await self._ledger.lend(earlier, sources)
                 return earlier
             if await self._journal.plan_once(planned, found):
                 return None
+        raise JournalError(
+            f"job {job.id}: the journal has its key or content, and at the next look it has not, {LOOKS_MAX} times. "
+            "Other imports of it may come and go; try again when they have ended."
+        )
 
     async def refuse(self, job: Job, error: Exception) -> None:
         """Write that a job was refused before anything of it was sent."""

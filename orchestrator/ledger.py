@@ -54,18 +54,22 @@ class Ledger:
             SourceError: a job with the same key has another target or content, or the user wants no known content.
 
         """
-        looked_for = job.options.if_known is not IfKnown.AGAIN and any(source.rows for source in sources)
-        for other in reversed(await self._journal.jobs(host=job.host)):
-            if other.id == job.id or not other.fingerprint:
-                continue
-            if job.key is not None and other.key == job.key and other.state is not JobState.FAILED:
+        others = [
+            other
+            for other in reversed(await self._journal.jobs(host=job.host))
+            if other.id != job.id and other.fingerprint
+        ]
+        for other in others if job.key is not None else ():  # a key counts more than content: that may be given again
+            if other.key == job.key and other.state is not JobState.FAILED:
                 if not await self._same(other, job, sources, fingerprint):
                     raise SourceError(
                         f"the key {job.key!r} belongs to job {other.id}, which has another target or content; "
                         "nothing was sent. Give this import another key."
                     )
                 return other
-            if looked_for and other.state in GIVEN and await self._same(other, job, sources, fingerprint):
+        looked_for = job.options.if_known is not IfKnown.AGAIN and any(source.rows for source in sources)
+        for other in others if looked_for else ():
+            if other.state in GIVEN and await self._same(other, job, sources, fingerprint):
                 _judge(other, job.options.if_known)
                 return other
         return None

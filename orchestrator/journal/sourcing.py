@@ -26,7 +26,8 @@ def is_given(connection: Connection, job: Job, fingerprint: str | None) -> bool:
         same.append(and_(*keyed))
     if job.options.if_known is not IfKnown.AGAIN:
         same.append(and_(jobs.c.fingerprint == fingerprint, jobs.c.state.in_(_GIVEN)))
-    query = select(jobs.c.id).where(jobs.c.host == job.host, jobs.c.id != job.id, or_(false(), *same))
+    others = (jobs.c.host == job.host, jobs.c.id != job.id, jobs.c.pruned_ms.is_(None))  # a pruned one is forgotten
+    query = select(jobs.c.id).where(*others, or_(false(), *same))
     return connection.execute(query.limit(1)).first() is not None
 
 

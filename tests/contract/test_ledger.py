@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import replace
+from sqlite3 import connect
 
 import pytest
 
 from orchestrator import ImportRequest, JobHandle, Leads, Orchestrator, Settings
 from orchestrator.emulator.app import Running
-from orchestrator.errors import ConfigError, SourceError
+from orchestrator.errors import ConfigError, JournalError, SourceError
+from orchestrator.journal.journal import Journal
 from orchestrator.model import ExitCode, IfKnown, JobState
 from tests.contract.test_library import emulated, request
 
@@ -143,6 +146,50 @@ def test_a_key_is_one_job_and_tells_its_outcome_again(tmp_path):
                     await orchestrator.submit(other)
             tomorrow = await orchestrator.submit(replace(wanted, key="night 2"))  # a new key asks for a new job
             assert tomorrow.id != first.id
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("if_known", list(IfKnown))
+def test_a_key_counts_more_than_content_that_was_given_again(tmp_path, if_known):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            wanted = request(tmp_path)
+            first = await complete(orchestrator, replace(wanted, key="night 1"))
+            forced = await complete(orchestrator, replace(wanted, if_known=IfKnown.AGAIN))
+            again = await orchestrator.submit(replace(wanted, key="night 1", if_known=if_known))
+            assert (again.id, again.known) == (first.id, True)
+            assert again.id != forced.id
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("key", [None, "night 1"])
+def test_a_job_that_is_being_forgotten_is_none_that_was_given(tmp_path, key):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            wanted = replace(request(tmp_path), key=key)
+            async with Orchestrator.open(settings) as orchestrator:
+                first = await complete(orchestrator, wanted)
+            with closing(connect(tmp_path / "state" / "journal.db")) as database, database:
+                database.execute("update jobs set pruned_ms = 1")  # the rest of it is removed by a later driver
+            async with asyncio.timeout(30), Orchestrator.open(settings) as orchestrator:
+                again = await complete(orchestrator, wanted)
+            assert (again.id != first.id, again.known) == (True, False)
+
+    asyncio.run(play())
+
+
+def test_looking_for_a_job_that_comes_and_goes_has_an_end(tmp_path, monkeypatch):
+    async def never(*_: object) -> bool:
+        return False
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            monkeypatch.setattr(Journal, "plan_once", never)
+            async with asyncio.timeout(30):
+                with pytest.raises(JournalError, match="try again when they have ended"):
+                    await orchestrator.submit(request(tmp_path))
 
     asyncio.run(play())
 
