@@ -181,7 +181,7 @@ class Knowledge:
 
         If no batch of the job was ever completed, what failed them may be mended: each is sent once more.
         """
-        job.sends, job.resting_ms = True, None
+        job.sends, job.resting_ms, job.sent_bytes = True, None, None
         job.stops = [stop for stop in job.stops if stop in SOURCE_STOPS] + [Stop.DENIED] * self.denied
         job.failed_in_a_row = 0
         job.tally.restart()

@@ -208,7 +208,7 @@ class TrackedJob:
     priority: Priority = Priority.NORMAL
     trusted: bool = True
     resting_ms: int | None = None  # since when it is paused, or nobody waits for it
-    sent_bytes: int | None = None  # compared with other jobs', to be fair; None: its first turn is still to come
+    sent_bytes: int | None = None  # compared with other jobs', to be fair; None: it begins to send
     completed: int = 0
     failed_in_a_row: int = 0
     at_work: int = 0  # how many of its chunks are at work

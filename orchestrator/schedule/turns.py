@@ -3,6 +3,8 @@
 * **Priority.**  A job of higher priority goes first, whenever any chunk of it may be sent.
 * **Fairness.**  Among jobs of one priority the one goes that has sent the fewest bytes since both were there, so a
   small job behind a huge one is next as soon as there is room.  Of jobs that are even, the one with less to send.
+  Who comes later stands further behind: no job waits for ever for others of its priority, however many come (`shares`).
+  It may wait for ever for jobs of a higher one, as long as those have something to send.
 * **Order.**  Within a job the first unsent chunk goes that shares no key with what is under way, nor with an unsent
   one before it.  Only the first ``lookahead_chunks`` are candidates.
 * **Patience.**  The first chunk of a job may share keys with what other jobs have under way, again and again.  Passed
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 
 from orchestrator.model import RANKS, Phase
 from orchestrator.schedule.knowledge import Knowledge
+from orchestrator.schedule.shares import Shares
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, TrackedChunk, TrackedJob
 
 PASSED_OVER_MAX = 20  # times that another job's chunk was sent meanwhile
@@ -30,6 +33,7 @@ class Turns:
 
     def __init__(self, known: Knowledge) -> None:
         self._known = known
+        self._shares = Shares()
 
     def window(self, job: TrackedJob) -> list[TrackedChunk]:
         """Return the unsent chunks of a job that are looked at, in order."""
@@ -45,29 +49,32 @@ class Turns:
 
     def next(self, held: Sequence[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the chunk whose turn it is while ``held`` are under way, None if none may be sent."""
-        jobs = [job for job in self._open(now_ms) if self.window(job)]
         reserved = self.reserved(now_ms)
-        tired = [chunk.job for chunk in reserved]  # others wait for what they reserve
-        rested = sorted(jobs, key=lambda job: (RANKS.index(job.priority), self._sent(job), len(job.ready)))
-        for job in [*tired, *(job for job in rested if job not in tired)]:
+        jobs = self.line_up(reserved, now_ms)
+        for job in jobs:
             chunk = self.candidate_of(job, held, reserved)
             if chunk is not None:
                 self._pass_over([other for other in jobs if other is not job], held, now_ms)
-                job.sent_bytes = self._sent(job) + chunk.body_bytes
+                among = sum(other.priority is job.priority for other in jobs)
+                in_turn = all(job is not other.job for other in reserved)
+                self._shares.count(job, chunk.body_bytes, among=among, in_turn=in_turn)
                 chunk.passed_over, chunk.blocked_ms = 0, None
                 return chunk
         return None
 
+    def line_up(self, reserved: Sequence[TrackedChunk], now_ms: int) -> list[TrackedJob]:
+        """Return the jobs of which something may be sent now, in the order of their turns."""
+        jobs = [job for job in self._open(now_ms) if self.window(job)]
+        tired = {chunk.job: at for at, chunk in enumerate(reserved)}  # others wait for what they reserve
+        last = len(tired)
+        return sorted(
+            jobs,
+            key=lambda job: (tired.get(job, last), RANKS.index(job.priority), self._shares.of(job), len(job.ready)),
+        )
+
     def _open(self, now_ms: int) -> list[TrackedJob]:
         """Return the jobs of which nothing but their keys, and others' turns, can hold the next chunk back."""
         return [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms and not job.proving]
-
-    def _sent(self, job: TrackedJob) -> int:
-        """Return what a job has sent; a new one begins at what the one that sent least has, so it owes nothing."""
-        if job.sent_bytes is None:
-            others = [other.sent_bytes for other in self._known.jobs.values() if other.ready and other is not job]
-            job.sent_bytes = min((sent for sent in others if sent is not None), default=0)
-        return job.sent_bytes
 
     def _pass_over(self, jobs: Sequence[TrackedJob], held: Sequence[TrackedChunk], now_ms: int) -> None:
         """Note of the first chunk of each of these jobs that it could not be sent, if others' keys are the reason."""

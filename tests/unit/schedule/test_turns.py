@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from orchestrator.model import BatchStatus, JobId, Priority
@@ -63,6 +65,68 @@ def test_a_new_job_is_owed_nothing_for_the_time_before_it_came():
     story.job(*map(chunk, range(101, 141)), name="b")
     sent = _run(story, until_sent=10)
     assert 4 <= sum(number > 100 for number in sent) <= 6
+
+
+def _shared_out(story: Story, *, until_sent: int = 10) -> int:
+    """Return how many of the next turns chunks above 100 take."""
+    return sum(number > 100 for number in _run(story, until_sent=until_sent))
+
+
+def test_what_jobs_of_another_priority_sent_does_not_matter():
+    story = Story()
+    story.job(*map(chunk, range(1, 41)), name="a")
+    story.job(chunk(99), name="low", priority=Priority.LOW)  # its turn never comes
+    _run(story, until_sent=20)
+    story.job(*map(chunk, range(101, 141)), name="b")
+    assert 4 <= _shared_out(story) <= 6
+
+
+def test_a_job_that_comes_back_is_owed_nothing():
+    story = Story()
+    story.job(*map(chunk, range(1, 100)), name="a")
+    story.job(*map(chunk, range(101, 200)), name="b")
+    _run(story, until_sent=10)
+    story.tell(m.JobUnwanted(job=JobId("b")))
+    assert _shared_out(story, until_sent=40) == 0
+    story.job(name="b")
+    assert 4 <= _shared_out(story) <= 6
+
+
+def test_a_job_that_comes_back_owes_nothing():
+    story = Story()
+    story.job(*map(chunk, range(101, 160)), name="b")
+    _run(story, until_sent=20)
+    story.tell(m.JobUnwanted(job=JobId("b")))
+    story.job(*map(chunk, range(1, 41)), name="a")
+    _run(story, until_sent=5)
+    story.job(name="b")
+    assert 4 <= _shared_out(story) <= 6
+
+
+@pytest.mark.parametrize("body_bytes", [1_000, 5_000_000, 9_000_000])
+def test_jobs_that_keep_coming_do_not_keep_one_waiting_for_ever(body_bytes):
+    story = Story()
+    story.job(*map(chunk, range(1, 41)), name="a")
+    _run(story, until_sent=3)
+    sent: list[int] = []
+    for number in range(101, 181):
+        story.job(chunk(number, body_bytes=body_bytes), name=str(number))
+        sent += _run(story, until_sent=1)
+    waits = [at for at, number in enumerate(sent) if number <= 40]
+    assert waits, "the first job was never sent again"
+    assert max(later - earlier for earlier, later in pairwise([0, *waits])) <= 30
+
+
+def test_a_job_that_could_not_be_sent_for_long_is_owed_two_batches_at_most():
+    story = Story()
+    story.job(*map(chunk, range(1, 100)), name="a")
+    story.job(*map(chunk, range(101, 200)), name="b")
+    _run(story, until_sent=10)
+    b = story.heart.known.jobs[JobId("b")]
+    b.gate.ready_ms = 10**12  # its static list is busy
+    assert _shared_out(story, until_sent=40) == 0
+    b.gate.ready_ms = 0
+    assert 5 <= _shared_out(story) <= 8
 
 
 RIVALS = {number: [1] for number in range(101, 200)} | {1: list(range(101, 200))}
