@@ -26,6 +26,7 @@ from orchestrator.source.places import restore
 
 # Findings worth another fetch; a row that fits nothing may be one that was cut off in the middle.
 FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged", "rows_unmatched")
+UNUSABLE = (MalformedResponse, InvalidRequest)  # answers in place of a result file that waiting need not mend
 FETCHES_MAX = 3  # of a faulty result file; then the difference is reported as unmatched
 
 
@@ -37,7 +38,7 @@ class Batches:
         self._desk = desk
         self._client = client
         self._offload = offload
-        self._fetches: Counter[ChunkId] = Counter()
+        self._faulty: Counter[ChunkId] = Counter()  # how often result files came that cannot be right
         self._polls: Counter[ChunkId] = Counter()
 
     async def poll(self, command: m.PollBatch) -> m.Fact:
@@ -137,7 +138,6 @@ class Batches:
             ResultKind.WARNINGS: directory / f"{chunk.id}.warnings",
         }
         wanted = {ResultKind.FAILURES: chunk.failed, ResultKind.WARNINGS: chunk.warned}
-        self._fetches[chunk.id] += 1
         attribution = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,16 +149,18 @@ class Batches:
             if any(wanted.values()):
                 attribution = await self._offload.run(_attribute, driven, chunk, source, there)
         except MarketoError as error:
+            self._faulty[chunk.id] += isinstance(error, UNUSABLE)
             return await self._call_failed(driven, chunk, error)
         except (OrchestratorError, OSError) as error:  # of the disk; it says so, and may have room again
             await self._desk.write(*self._desk.found(driven, "results_unwritten", str(error), chunk))
             return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)
         if attribution is not None:
             faulty = any(finding.kind in FAULTY_FILE for finding in attribution.findings)
-            if faulty and self._fetches[chunk.id] < FETCHES_MAX:
+            if faulty and not self._is_last(chunk):
+                self._faulty[chunk.id] += 1
                 return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)
         await self._collected(driven, chunk, attribution)
-        del self._fetches[chunk.id]
+        self._faulty.pop(chunk.id, None)
         if attribution is None or not attribution.findings:  # else a finding tells where to look
             for path in there.values():
                 path.unlink(missing_ok=True)
@@ -175,10 +177,14 @@ class Batches:
         try:
             with self._desk.calls.on_behalf_of(driven.job.id):
                 return await self._client.fetch(kind, driven.job.target, chunk.batch_id, path)
-        except (MalformedResponse, InvalidRequest):
-            if self._fetches[chunk.id] < FETCHES_MAX:
+        except UNUSABLE:
+            if not self._is_last(chunk):
                 raise
             return False
+
+    def _is_last(self, chunk: Chunk) -> bool:
+        """Tell whether result files are taken as they are now; calls that failed in passing do not count."""
+        return self._faulty[chunk.id] + 1 >= FETCHES_MAX
 
     async def _collected(self, driven: DrivenJob, chunk: Chunk, attribution: Attribution | None) -> None:
         findings = () if attribution is None else attribution.findings

@@ -51,6 +51,7 @@ from orchestrator.tables import (
     Table,
     Unknown,
     in_order,
+    leave_calls,
 )
 
 DEFAULT_FILE = "orchestrator.toml"
@@ -207,11 +208,11 @@ class Settings(BaseSettings):
 
 
 def _check_limits(limits: Limits, *key: str) -> None:
-    for low, high in (("importers", "slots"), ("calls_reserved", "calls_per_day")):
-        try:
-            in_order(limits, low, high)
-        except ValueError as error:
-            raise PydanticCustomError("wrong", "{message}", {"message": str(error), "key": key}) from None
+    try:
+        in_order(limits, "importers", "slots")
+        leave_calls(limits)
+    except ValueError as error:
+        raise PydanticCustomError("wrong", "{message}", {"message": str(error), "key": key}) from None
 
 
 # --- loading ------------------------------------------------------------------------------------------

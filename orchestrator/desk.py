@@ -220,9 +220,12 @@ class Desk:
         self._last_batch_id = max(batch_id, self._last_batch_id or batch_id)
 
     async def write(self, *changes: Change) -> None:
-        """Make changes durable, and with them the calls that were counted meanwhile, and what jobs end later by them."""
+        """Make changes durable, and with them the calls that were counted meanwhile, and what jobs end later by them.
+
+        The calls stand first: what Marketo tells of all calls is compared with those that are known by then.
+        """
         counted = self.calls.take(self._lease.host, quota_day(self.clock.wall_ms()))
-        await self.journal.write(self._lease, [*changes, *self._slips(changes), *counted])
+        await self.journal.write(self._lease, [*counted, *changes, *self._slips(changes)])
 
     def _slips(self, changes: Iterable[Change]) -> Iterator[Change]:
         for change in changes:

@@ -14,12 +14,25 @@ are in doubt together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import events
 from orchestrator.desk import Desk, DrivenJob, span_data
 from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError
+from orchestrator.inquiry import (
+    Inquiry,
+    Interval,
+    Match,
+    between,
+    candidate,
+    compare,
+    kind_of,
+    landed,
+    name_of,
+    proof_of,
+    question,
+    upload,
+)
 from orchestrator.journal.changes import ChunkValues, Told
 from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client
@@ -30,9 +43,8 @@ from orchestrator.report import evidence
 from orchestrator.report.evidence import Content, Reading
 from orchestrator.report.part import RowKind
 from orchestrator.schedule import messages as m
-from orchestrator.schedule.adoption import Doubtful, Found, assign
+from orchestrator.schedule.adoption import Doubtful, assign
 from orchestrator.schedule.state import Limits
-from orchestrator.source.places import rows_in_words
 
 GAP_IDS = 10  # so many ids in a row that Marketo does not know are the end of its counter
 AGE_MS_MAX = 6 * 86_400_000  # after seven days Marketo forgets batches, and those that are left would mislead
@@ -49,34 +61,6 @@ class _NeverError(Exception):
     """Nothing more can be found out; the words say why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Interval:
-    """The chunks in doubt between two batches that are known, in the order in which they were sent."""
-
-    after: BatchId
-    before: BatchId | None  # None: nothing was accepted after them
-    chunks: tuple[Chunk, ...]
-
-
-@dataclass(slots=True)
-class _Inquiry:
-    """What Marketo answered about one set of uploads, as far as it will not change."""
-
-    calls: int = 0
-    reports: dict[tuple[str, int], BatchReport | None] = field(default_factory=dict)
-    files: dict[tuple[str, int], dict[RowKind, Path]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Match:
-    """How the rows that a batch lists compare with a chunk."""
-
-    fits: bool
-    ours: bool = False
-    certain: bool = True
-    listed: tuple[Content, ...] = ()
-
-
 class Probes:
     """Carries out the command to look for batches."""
 
@@ -87,7 +71,7 @@ class Probes:
         self._offload = offload
         self._host = host
         self._limits = limits
-        self._inquiries: dict[tuple[tuple[ChunkId, int], ...], _Inquiry] = {}
+        self._inquiries: dict[tuple[tuple[ChunkId, int], ...], Inquiry] = {}
 
     async def seek(self, command: m.SeekBatch) -> m.Fact:
         """Find out which batches the chunks became that were lost together with this one."""
@@ -114,7 +98,7 @@ class Probes:
 
     # --- what is in doubt --------------------------------------------------------------------------------
 
-    async def _interval(self, chunk: Chunk) -> _Interval:
+    async def _interval(self, chunk: Chunk) -> Interval:
         """Return the set of chunks in doubt that one of them belongs to."""
         known = self._desk.known
         if chunk.last_batch_id is None:
@@ -132,21 +116,29 @@ class Probes:
             raise _NeverError("another upload is in doubt, of which nothing is known")
         if any(each.job not in self._desk.jobs for each in together):
             raise _NeverError("another upload is in doubt, of a job that is not driven here")
-        return _Interval(after=chunk.last_batch_id, before=min(later, default=None), chunks=tuple(together))
+        return Interval(
+            after=chunk.last_batch_id,
+            before=min(later, default=None),
+            chunks=tuple(together),
+            jobs={each.job: self._desk.jobs[each.job] for each in together},
+        )
 
-    def _target(self, chunk: Chunk) -> Target:
-        return self._desk.jobs[chunk.job].job.target
+    def _is_open(self, interval: Interval, chunk: Chunk) -> bool:
+        """Tell whether a chunk is looked for still: its job goes on, and it was not given up before."""
+        if self._desk.jobs.get(chunk.job) is not interval.job_of(chunk):
+            return False
+        return self._desk.known.chunk(chunk.id).seek_ms is not None
 
     # --- asking ------------------------------------------------------------------------------------------
 
-    def _spend(self, inquiry: _Inquiry) -> None:
+    def _spend(self, inquiry: Inquiry) -> None:
         if inquiry.calls >= self._limits.probe_calls_max:
             raise _NeverError(f"unknown.probe_calls_max ({self._limits.probe_calls_max}) calls were made to find it")
         inquiry.calls += 1
 
-    async def _scan(self, interval: _Interval, inquiry: _Inquiry) -> dict[BatchId, dict[str, BatchReport]]:
+    async def _scan(self, interval: Interval, inquiry: Inquiry) -> dict[BatchId, dict[str, BatchReport]]:
         """Return what Marketo knows of the ids in question, by the kind of import that it was asked for."""
-        targets = {_kind(self._target(chunk)): self._target(chunk) for chunk in interval.chunks}
+        targets = {kind_of(target): target for target in map(interval.target_of, interval.chunks)}
         if interval.before is not None:
             calls = (interval.before - interval.after - 1) * len(targets)
             if calls > self._limits.probe_calls_max:
@@ -163,9 +155,9 @@ class Probes:
             number = BatchId(number + 1)
         return {number: reports for number, reports in found.items() if reports}
 
-    async def _ask(self, target: Target, number: BatchId, inquiry: _Inquiry) -> BatchReport | None:
+    async def _ask(self, target: Target, number: BatchId, inquiry: Inquiry) -> BatchReport | None:
         """Return the status of a batch; None if Marketo does not know it as one of this kind."""
-        key = (_kind(target), number)
+        key = (kind_of(target), number)
         if key in inquiry.reports:
             return inquiry.reports[key]
         self._spend(inquiry)
@@ -179,9 +171,9 @@ class Probes:
             inquiry.reports[key] = report
         return report
 
-    async def _fetch(self, driven: DrivenJob, report: BatchReport, inquiry: _Inquiry) -> dict[RowKind, Path]:
+    async def _fetch(self, driven: DrivenJob, report: BatchReport, inquiry: Inquiry) -> dict[RowKind, Path]:
         """Return the result files of a batch, those that there are."""
-        key = (_kind(driven.job.target), report.batch_id)
+        key = (kind_of(driven.job.target), report.batch_id)
         if key not in inquiry.files:
             files: dict[RowKind, Path] = {}
             directory = driven.directory / "results"
@@ -195,28 +187,28 @@ class Probes:
             inquiry.files[key] = files
         return inquiry.files[key]
 
-    async def _match(self, chunk: Chunk, report: BatchReport, inquiry: _Inquiry) -> _Match:
+    async def _match(self, driven: DrivenJob, chunk: Chunk, report: BatchReport, inquiry: Inquiry) -> Match:
         """Compare a batch with a chunk."""
         if report.status is BatchStatus.FAILED:
-            return _Match(fits=True, certain=False)
+            return Match(fits=True, certain=False)
         if report.processed + report.failed != chunk.span.rows:
-            return _Match(fits=False)
+            return Match(fits=False)
         if not report.failed + report.warned:
-            return _Match(fits=True)
-        driven = self._desk.jobs[chunk.job]
+            return Match(fits=True)
         files = await self._fetch(driven, report, inquiry)
-        return await self._offload.run(_compare, driven, chunk, report, files)
+        return await self._offload.run(compare, driven, chunk, report, files)
 
-    async def _read_back(self, chunk: Chunk, without: Sequence[Content], inquiry: _Inquiry) -> Reading | None:
+    async def _read_back(
+        self, driven: DrivenJob, chunk: Chunk, without: Sequence[Content], inquiry: Inquiry
+    ) -> Reading | None:
         """Read records back by keys of a chunk; None if that can prove nothing."""
-        driven = self._desk.jobs[chunk.job]
         source, keys = driven.sources[chunk.span.source], driven.job.key_columns
         if chunk.marketo_ms is None or len(keys) != 1 or keys[0] not in source.sent_columns or keys[0] == "id":
             return None
         data = await self._offload.run(span_data, source, chunk.span)
         if data is None:
             return None
-        asked = await self._offload.run(_question, data, driven, chunk, keys[0], tuple(without))
+        asked = await self._offload.run(question, data, driven, chunk, keys[0], tuple(without))
         if not asked.keys:
             return None
         self._spend(inquiry)
@@ -230,40 +222,44 @@ class Probes:
 
     # --- deciding ----------------------------------------------------------------------------------------
 
-    async def _resolve(self, interval: _Interval, now_ms: int) -> Mapping[ChunkId, BatchId]:
+    async def _resolve(self, interval: Interval, now_ms: int) -> Mapping[ChunkId, BatchId]:
         """Decide about a set of chunks; write down what is certain, and why about the others."""
         for chunk in interval.chunks:
             if now_ms < (self._desk.known.chunk(chunk.id).seek_ms or 0):
                 raise _LaterError  # it was lost just now
-        return await self._weigh(interval, self._inquiries.setdefault(_name(interval.chunks), _Inquiry()))
+        return await self._weigh(interval, self._inquiries.setdefault(name_of(interval.chunks), Inquiry()))
 
     def _close(self, group: Sequence[Chunk]) -> None:
         """Forget what was asked about a set of chunks."""
-        inquiry = self._inquiries.pop(_name(group), _Inquiry())
+        inquiry = self._inquiries.pop(name_of(group), Inquiry())
         for files in inquiry.files.values():
             for path in files.values():
                 path.unlink(missing_ok=True)
 
-    async def _weigh(self, interval: _Interval, inquiry: _Inquiry) -> Mapping[ChunkId, BatchId]:
+    async def _weigh(self, interval: Interval, inquiry: Inquiry) -> Mapping[ChunkId, BatchId]:
         reports = await self._scan(interval, inquiry)
         if any(report.status not in FINISHED for each in reports.values() for report in each.values()):
             raise _LaterError
-        matches: dict[tuple[ChunkId, BatchId], _Match] = {}
+        matches: dict[tuple[ChunkId, BatchId], Match] = {}
         for number, by_kind in reports.items():
             for chunk in interval.chunks:
-                report = by_kind.get(_kind(self._target(chunk)))
-                if report is not None and (match := await self._match(chunk, report, inquiry)).fits:
+                report = by_kind.get(kind_of(interval.target_of(chunk)))
+                if report is None:
+                    continue
+                match = await self._match(interval.job_of(chunk), chunk, report, inquiry)
+                if match.fits:
                     matches[chunk.id, number] = match
         readings: dict[ChunkId, Reading | None] = {}
         for chunk in interval.chunks:
             own = [match for (lost, _), match in matches.items() if lost == chunk.id]
             readings[chunk.id] = None
-            if own and self._desk.jobs[chunk.job].job.options.on_unknown is OnUnknown.PROBE:
+            driven = interval.job_of(chunk)
+            if own and driven.job.options.on_unknown is OnUnknown.PROBE:
                 without = [row for match in own for row in match.listed]
-                readings[chunk.id] = await self._read_back(chunk, without, inquiry)
+                readings[chunk.id] = await self._read_back(driven, chunk, without, inquiry)
         certain = assign(
-            [Doubtful(chunk=chunk.id, landed=_landed(readings[chunk.id])) for chunk in interval.chunks],
-            [_found(number, interval.chunks, matches) for number in sorted(reports)],
+            [Doubtful(chunk=chunk.id, landed=landed(readings[chunk.id])) for chunk in interval.chunks],
+            [candidate(number, interval.chunks, matches) for number in sorted(reports)],
         )
         if await self._interval(interval.chunks[0]) != interval:
             raise _LaterError  # something was sent meanwhile
@@ -271,27 +267,27 @@ class Probes:
 
     async def _conclude(
         self,
-        interval: _Interval,
+        interval: Interval,
         reports: Mapping[BatchId, Mapping[str, BatchReport]],
-        matches: Mapping[tuple[ChunkId, BatchId], _Match],
+        matches: Mapping[tuple[ChunkId, BatchId], Match],
         readings: Mapping[ChunkId, Reading | None],
         certain: Mapping[ChunkId, BatchId],
     ) -> Mapping[ChunkId, BatchId]:
         adopted: dict[ChunkId, BatchId] = {}
         for chunk in interval.chunks:
-            if self._desk.jobs[chunk.job].job.options.on_unknown is not OnUnknown.PROBE:
+            if interval.job_of(chunk).job.options.on_unknown is not OnUnknown.PROBE:
                 continue
             number = certain.get(chunk.id)
-            if self._desk.known.chunk(chunk.id).seek_ms is None:
-                continue  # given up before; it may be sent again at any moment
+            if not self._is_open(interval, chunk):
+                continue  # it may be sent again at any moment
             if number is not None:
                 listed = len(matches[chunk.id, number].listed)
-                await self._adopt(chunk, number, _proof(interval, len(reports), listed, readings[chunk.id]))
+                await self._adopt(chunk, number, proof_of(interval, len(reports), listed, readings[chunk.id]))
                 adopted[chunk.id] = number
                 continue
             fitting = sum(lost == chunk.id for lost, _ in matches)
-            why = f"of {len(reports)} imports {_between(interval)}, {fitting} may be it"
-            if fitting and not _landed(readings[chunk.id]):
+            why = f"of {len(reports)} imports {between(interval)}, {fitting} may be it"
+            if fitting and not landed(readings[chunk.id]):
                 why += ", and nothing proves that its rows arrived"
             await self._give_up((chunk,), why)
         return adopted
@@ -303,7 +299,7 @@ class Probes:
         told = events.ChunkAdopted(
             job_id=chunk.job, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, batch_id=number, evidence=proof
         )
-        message = f"The answer to {_upload(driven, chunk)} was lost. It became batch {number}: {proof}."
+        message = f"The answer to {upload(driven, chunk)} was lost. It became batch {number}: {proof}."
         current = driven.chunks[chunk.id]
         found = self._desk.found(driven, "batch_adopted", message)
         await self._desk.update(driven, current, values, Told(event=told), *found)
@@ -314,74 +310,7 @@ class Probes:
             driven = self._desk.jobs.get(chunk.job)
             if driven is not None and driven.job.options.on_unknown is OnUnknown.PROBE:
                 message = (
-                    f"The answer to {_upload(driven, chunk)} was lost, and it is not certain what became of it: {why}. "
+                    f"The answer to {upload(driven, chunk)} was lost, and it is not certain what became of it: {why}. "
                     "It is sent again when it can no longer be at work."
                 )
                 await self._desk.write(*self._desk.found(driven, "batch_not_found", message))
-
-
-def _name(chunks: Sequence[Chunk]) -> tuple[tuple[ChunkId, int], ...]:
-    """Return what tells a set of uploads from all others."""
-    return tuple((chunk.id, chunk.attempts) for chunk in chunks)
-
-
-def _kind(target: Target) -> str:
-    """Return what batches of a target are asked for by."""
-    return wire.status_path(target, BatchId(0))
-
-
-def _landed(reading: Reading | None) -> bool:
-    return reading is not None and reading.landed
-
-
-def _found(number: BatchId, chunks: Sequence[Chunk], matches: Mapping[tuple[ChunkId, BatchId], _Match]) -> Found:
-    own = {chunk.id: matches[chunk.id, number] for chunk in chunks if (chunk.id, number) in matches}
-    return Found(
-        batch_id=number,
-        fits=frozenset(own),
-        ours=any(match.ours for match in own.values()),
-        certain=all(match.certain for match in own.values()),
-    )
-
-
-def _compare(driven: DrivenJob, chunk: Chunk, report: BatchReport, files: Mapping[RowKind, Path]) -> _Match:
-    """Compare the rows that a batch lists with those of a chunk."""
-    source = driven.sources[chunk.span.source]
-    expected = {RowKind.FAILURE: report.failed, RowKind.WARNING: report.warned}
-    rows = evidence.read_rows(files, expected=expected, source=source, key_columns=driven.job.key_columns).rows
-    data = span_data(source, chunk.span)
-    if rows is None or data is None:
-        return _Match(fits=True, certain=False)
-    if not evidence.stand_in(rows, data, source, chunk.span):
-        return _Match(fits=False)
-    return _Match(fits=True, ours=evidence.telling(rows, source, driven.job.key_columns), listed=rows)
-
-
-def _question(
-    data: bytes, driven: DrivenJob, chunk: Chunk, key_column: str, without: tuple[Content, ...]
-) -> evidence.Question:
-    return evidence.question(data, driven.sources[chunk.span.source], chunk.span, key_column, without=without)
-
-
-def _upload(driven: DrivenJob, chunk: Chunk) -> str:
-    return f"the upload of {rows_in_words(driven.sources[chunk.span.source], chunk.span)}"
-
-
-def _between(interval: _Interval) -> str:
-    return (
-        f"between batches {interval.after} and {interval.before}"
-        if interval.before
-        else f"since batch {interval.after}"
-    )
-
-
-def _proof(interval: _Interval, imports: int, listed: int, reading: Reading | None) -> str:
-    """Say what the decision rests on."""
-    words = [f"of {imports} imports {_between(interval)} it alone can be it"]
-    if listed:
-        words.append(f"the {listed} rows it lists all stand in the upload")
-    if reading is not None and reading.landed:
-        words.append(
-            f"{reading.shown} of {reading.asked} records read back were made after the upload, with its values"
-        )
-    return "; ".join(words)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 APP_NAME = "marketo-bulk-orchestrator"
 
+CALLS_LEFT_MIN = 10  # for imports, of a day's calls: what a batch takes, and what is asked before the first
 _SECONDS_MAX = 30 * 86_400.0  # longer waits are mistakes: nobody waits a month
 
 
@@ -60,6 +61,16 @@ class Limits(Table):
     concurrent_calls: Whole = Field(5, ge=1, le=10, description="API calls under way at a time; Marketo allows 10")
     calls_per_day: Whole = Field(50_000, ge=1, le=1_000_000_000, description="the subscription's daily quota")
     calls_reserved: Whole = Field(5_000, ge=0, le=1_000_000_000, description="part of that quota left to others")
+
+
+def leave_calls(limits: Limits) -> None:
+    """Raise ValueError if so many calls are reserved for others that no batch could ever be sent."""
+    left = limits.calls_per_day - limits.calls_reserved
+    if left < CALLS_LEFT_MIN:
+        raise ValueError(
+            f"calls_reserved ({limits.calls_reserved}) must leave at least {CALLS_LEFT_MIN} of calls_per_day "
+            f"({limits.calls_per_day}): with fewer nothing could be imported on any day"
+        )
 
 
 class Schedule(Table):

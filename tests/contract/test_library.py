@@ -146,6 +146,40 @@ def test_result_files_that_cannot_be_written_are_fetched_when_they_can(tmp_path)
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(
+    "passing", [{"do": "http", "status": 503}, {"do": "code", "code": "606"}, {"do": "lose_answer_after_accept"}]
+)
+@pytest.mark.parametrize("damage", [{"do": "no_json"}, {"do": "missing_file"}, {"do": "truncate_file", "share": 0.3}])
+def test_a_damaged_result_file_is_fetched_again_however_many_calls_failed_in_passing(tmp_path, passing, damage):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running), Orchestrator.open(settings) as orchestrator:
+            running.service.faults.extend(
+                [
+                    *({"on": "failures", "nth": nth, **passing} for nth in (1, 2, 4)),
+                    {"on": "failures", "nth": 3, **damage},
+                ]
+            )
+            job = await orchestrator.submit(request(tmp_path, rows=20, without_key=3))
+            summary = await job.wait()
+            assert [rule["struck"] for rule in running.service.faults.listing()] == [1, 1, 1, 1]
+            assert (summary.rows.failed, summary.rows.unmatched, summary.findings) == (3, 0, ())
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("damage", [{"do": "no_json"}, {"do": "missing_file"}])
+def test_a_result_file_that_stays_damaged_is_fetched_three_times(tmp_path, damage):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running), Orchestrator.open(settings) as orchestrator:
+            running.service.faults.extend([{"on": "failures", **damage}])
+            job = await orchestrator.submit(request(tmp_path, rows=20, without_key=3))
+            summary = await job.wait()
+            assert [rule["struck"] for rule in running.service.faults.listing()] == [3]
+            assert (summary.rows.failed, summary.rows.unmatched) == (3, 3)
+
+    asyncio.run(play())
+
+
 def test_a_secret_that_vanishes_on_the_way_stops_the_job_and_loses_no_chunk(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("emulator-secret")

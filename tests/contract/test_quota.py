@@ -50,6 +50,17 @@ def test_calls_of_every_process_add_up_and_marketo_tells_of_others(tmp_path):
     asyncio.run(play())
 
 
+def test_calls_that_wait_to_be_written_are_not_taken_for_others(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            await (await orchestrator.submit(request(tmp_path))).wait()  # Marketo is asked before the first upload
+            known = await orchestrator.calls_today()
+            assert known.own > 0
+            assert known.others == 0
+
+    asyncio.run(play())
+
+
 class InTheAfternoon(SystemClock):
     """The machine's clock, in the middle of a day of the quota."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.model import Leads
+from orchestrator.app import Orchestrator
+from orchestrator.model import Leads, OnUnknown
 from orchestrator.tables import Unknown
 from tests.e2e.holdings import HOLDINGS
 from tests.simulation.kit import Loop, simulate
@@ -78,13 +80,13 @@ def live(
     directory = Path(tempfile.mkdtemp(dir=tmp_path))
 
     async def play(loop: Loop) -> Any:
-        world = Told(plan, directory, loop)
-        world.behind = strangers or {}
+        lived = Told(plan, directory, loop)
+        lived.behind = strangers or {}
         if there_before:
-            world._import(Leads(), plan.jobs[0].text(0), ago_ms=HOUR_MS)
+            lived._import(Leads(), plan.jobs[0].text(0), ago_ms=HOUR_MS)
         unknown = Unknown(probe_calls_max=probe_calls_max)
-        world.settings = world.settings.model_copy(update={"unknown": unknown})
-        return await world.run()
+        lived.settings = lived.settings.model_copy(update={"unknown": unknown})
+        return await lived.run()
 
     seen = simulate(1, play)
     (job,) = seen.jobs
@@ -165,3 +167,47 @@ def test_the_first_batch_of_all_cannot_be_found(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_in_doubt_leaves_enough_to_find_it(tmp_path: Path, upload: int) -> None:
     told, _ = live(tmp_path, (2, AFTER), (3, AFTER), killed_by_upload=upload)
     assert told == {"adopted": 2, "resent": 0}
+
+
+class Cancelled(Told):
+    """A world in which somebody cancels the first job while Marketo is asked about the uploads that were lost."""
+
+    async def _see_to(self, orchestrator: Orchestrator, number: int) -> None:
+        if number:
+            await super()._see_to(orchestrator, number)
+        else:
+            handle = await self._begin(orchestrator, number)
+            await asyncio.sleep(60)
+            await orchestrator.cancel(handle.id)
+            await handle.wait()
+
+
+def test_a_job_that_is_cancelled_while_its_upload_is_looked_for_beside_anothers_stops_nobody(tmp_path: Path) -> None:
+    held, sought = (
+        tuple(Row(key=f"{name}{number:04}@ours.example", value=f"{name}{number}", number="7") for number in range(rows))
+        for name, rows in (("h", 2 * ROWS), ("s", ROWS // 2))
+    )
+    plan = Plan(
+        seed=2,
+        jobs=(
+            SimJob(target=Leads(), sources=(held,), starts_ms=0, on_unknown=OnUnknown.HOLD),
+            SimJob(target=Leads(), sources=(sought,), starts_ms=3_000),
+        ),
+        lives=(),
+        troubles=(
+            {"on": "create", "nth": 2, "do": BEFORE},
+            {"on": "create", "nth": 3, "do": AFTER},
+            {"on": "status", "do": "slow", "ms": 20_000},
+        ),
+        refused=0.0,
+        occupations=(),
+        heals_ms=HOUR_MS,
+        emulator={"seed": 1, "rows_per_second": 2.0, "start_delay_ms_min": 0, "start_delay_ms_max": 0, **HOLDINGS},
+        body_bytes_max=1_200,
+    )
+    seen = simulate(1, lambda loop: Cancelled(plan, tmp_path, loop).run())
+    cancelled, complete = (job.summary for job in seen.jobs)
+    assert (cancelled["state"], cancelled["rows"]["unknown"]) == ("cancelled", 10)
+    assert (complete["state"], complete["rows"]["unknown"]) == ("complete", 0)
+    (finding,) = (each for each in complete["findings"] if each["kind"] == "batch_not_found")
+    assert "of a job that is not driven here" in finding["message"]  # it ended during the search, not before or behind

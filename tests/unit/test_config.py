@@ -12,7 +12,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from orchestrator.config import Settings, Subscription, load
 from orchestrator.errors import ConfigError
-from orchestrator.tables import APP_NAME, Limits
+from orchestrator.schedule.budget import CALLS_PER_BATCH
+from orchestrator.tables import APP_NAME, CALLS_LEFT_MIN, Limits
 from orchestrator.wiring import confirmation_of
 
 ROOT = Path(__file__).parents[2]
@@ -306,7 +307,11 @@ def test_a_variable_that_the_file_borrows_is_not_given_twice():
         ("client_secret_env", "client_secret_envv", "no setting subscriptions.two.client_secret_envv; did you mean"),
         ("client_secret =", "client_secrt =", "no setting subscriptions.one.client_secrt; did you mean client_secret?"),
         ("[subscriptions.two.limits]", '[subscriptions.two.limits]\nslots = "a"', "two.limits.slots is 'a', but must"),
-        ("calls_per_day = 9000", "calls_per_day = 900", "calls_reserved (5000) must not be above calls_per_day (900)"),
+        (
+            "calls_per_day = 9000",
+            "calls_per_day = 900",
+            "calls_reserved (5000) must leave at least 10 of calls_per_day (900)",
+        ),
         ("[subscriptions.one]", '[subscriptions."a b"]', "a subscription's name has letters, digits, - and _ only"),
         ("[subscriptions.one]", '[subscriptions.one]\nname = "x"', "no setting subscriptions.one.name"),
     ],
@@ -319,6 +324,14 @@ def test_a_wrong_subscription_is_named_and_no_secret_shown(old, new, message):
     assert "settings.toml, line" in shown
     assert SECRET not in shown
     assert "12345" not in shown
+
+
+def test_the_calls_left_to_imports_are_enough_for_a_batch():
+    assert CALLS_LEFT_MIN > CALLS_PER_BATCH  # what is asked before the first one comes on top
+    assert load(None, ["limits.calls_per_day=5010"], {}).limits.calls_reserved == 5_000
+    for reserved in (4_991, 5_000, 5_001):
+        shown = refusal(None, ["limits.calls_per_day=5000", f"limits.calls_reserved={reserved}"], {})
+        assert f"calls_reserved ({reserved}) must leave at least 10 of calls_per_day (5000)" in shown
 
 
 def test_credentials_in_an_address_are_not_shown():
