@@ -57,45 +57,48 @@ class Control:
 
     async def pause(self, job: Job, reason: str | None) -> Stopping:
         """Stop a job until it is resumed by its name; nothing if it has ended, is paused, or is being cancelled."""
-        changed = False
-        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and await self._attended(job)):
-            if job.wish is None:
-                changed = await self._wish(job, Wish.PAUSE, reason, {}, only_from=(JobState.PLANNING, JobState.RUNNING))
-        elif job.state in (JobState.RUNNING, JobState.INCOMPLETE) and job.wish is not Wish.CANCEL:
-            now_ms = self._clock.now_ms()
-            values: JobValues = {
-                "state": JobState.PAUSED,
-                "finished_ms": now_ms,
-                "exit_code": ExitCode.INTERRUPTED,
-                "exit_reasons": (Stop.PAUSED,),
-            }
-            changed = await self._wish(
-                job, Wish.PAUSE, reason, values, only_from=(JobState.RUNNING, JobState.INCOMPLETE)
-            )
-        return await self._stopping(job.id, changed=changed)
+        while (going := await self._pausing(job)) is not None and not await self._wish(job, Wish.PAUSE, reason, going):
+            job = await self._journal.job(job.id)  # it changed meanwhile
+        return await self._stopping(job.id, changed=going is not None)
 
     async def cancel(self, job: Job, reason: str | None) -> Stopping:
         """Stop a job for good; nothing if it has ended, or is being cancelled already."""
-        changed = False
-        if job.state is JobState.PLANNING and not await self._attended(job):
-            values: JobValues = {
-                "state": JobState.CANCELLED,
-                "finished_ms": self._clock.now_ms(),
-                "exit_code": ExitCode.OK,
-                "exit_reasons": (),
-            }
-            changed = await self._wish(job, Wish.CANCEL, reason, values, only_from=(JobState.PLANNING,))
-        elif job.state not in _ENDED:
-            going: JobValues = {}
-            if job.state in _STOPPED:  # it goes on, to its end
-                going = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
-            changed = job.wish is not Wish.CANCEL
-            await self._wish(
-                job, Wish.CANCEL, reason, going, only_from=(JobState.PLANNING, JobState.RUNNING, *_STOPPED)
-            )
-            if not await self._attended(job):
-                await self._end(job)
-        return await self._stopping(job.id, changed=changed)
+        while (going := await self._cancelling(job)) is not None and not await self._wish(
+            job, Wish.CANCEL, reason, going
+        ):
+            job = await self._journal.job(job.id)
+        ends = going is not None and going.get("state") is not JobState.CANCELLED
+        if ends and not await self._attended(job):
+            await self._end(job)
+        return await self._stopping(job.id, changed=going is not None and job.wish is not Wish.CANCEL)
+
+    async def _pausing(self, job: Job) -> JobValues | None:
+        """Return what else changes of a job that is to be paused; None: nothing does, not even what is wanted."""
+        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and await self._attended(job)):
+            return {} if job.wish is None else None
+        if job.state not in (JobState.RUNNING, JobState.INCOMPLETE) or job.wish is Wish.CANCEL:
+            return None
+        return {
+            "state": JobState.PAUSED,
+            "finished_ms": self._clock.now_ms(),
+            "exit_code": ExitCode.INTERRUPTED,
+            "exit_reasons": (Stop.PAUSED,),
+        }
+
+    async def _cancelling(self, job: Job) -> JobValues | None:
+        """Return what else changes of a job that is to be cancelled; None: nothing does, not even what is wanted."""
+        if job.state in _ENDED:
+            return None
+        if job.state in _STOPPED:  # it goes on, to its end
+            return {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+        if job.state is JobState.RUNNING or await self._attended(job):
+            return {}
+        return {
+            "state": JobState.CANCELLED,
+            "finished_ms": self._clock.now_ms(),
+            "exit_code": ExitCode.OK,
+            "exit_reasons": (),
+        }
 
     async def _attended(self, job: Job) -> bool:
         """Tell whether some live process will heed a wish; of one in another state directory, nobody knows here."""
@@ -103,9 +106,8 @@ class Control:
             return True
         return job.options.detached and await self._journal.owner(job.host) is not None
 
-    async def _wish(
-        self, job: Job, wish: Wish, reason: str | None, values: JobValues, *, only_from: Sequence[JobState]
-    ) -> bool:
+    async def _wish(self, job: Job, wish: Wish, reason: str | None, values: JobValues) -> bool:
+        """Write a wish about a job, if it still is as it was read."""
         now_ms = self._clock.now_ms()
         wished: JobValues = {**values, "wish": wish, "wish_reason": reason, "wish_ms": now_ms}
         changes: list[Change] = [JobChanged(job_id=job.id, values=wished)]
@@ -117,7 +119,7 @@ class Control:
         state, code = values.get("state"), values.get("exit_code")
         if state is not None and code is not None:
             changes.append(Told(event=events.JobFinished(job_id=job.id, ts_ms=now_ms, state=state, exit_code=code)))
-        return await self._journal.write_unfenced(changes, only_from=only_from)
+        return await self._journal.write_unfenced(changes, as_of=job)
 
     async def _end(self, job: Job) -> None:
         """Cancel what is unsent, unless somebody drives the subscription, who then does."""
@@ -129,7 +131,9 @@ class Control:
         async def write(*changes: Change) -> None:
             await self._journal.write(lease, changes)
 
-        finisher = Finisher(journal=self._journal, offload=self._offload, write=write, now_ms=self._clock.now_ms)
+        finisher = Finisher(
+            journal=self._journal, lease=lease, offload=self._offload, write=write, now_ms=self._clock.now_ms
+        )
         try:
             job = await self._journal.job(job.id)
             if job.state is JobState.RUNNING:  # else somebody else ended it meanwhile

@@ -103,7 +103,9 @@ class Driver:
         self._crowd = Crowd()
         self._uploads = Uploads(self._desk, client=client, offload=offload, crowd=self._crowd, salt=salt)
         self._batches = Batches(self._desk, client=client, offload=offload)
-        self._finisher = Finisher(journal=journal, offload=offload, write=self._desk.write, now_ms=clock.now_ms)
+        self._finisher = Finisher(
+            journal=journal, lease=lease, offload=offload, write=self._desk.write, now_ms=clock.now_ms
+        )
         self._probes = Probes(self._desk, client=client, offload=offload, host=lease.host, limits=limits)
         self._facts: list[m.Fact] = []
         self._wake = asyncio.Event()
@@ -378,10 +380,13 @@ class Driver:
         driven = self._desk.jobs[command.job]
         await self._hashed[command.job].wait()
         ended = await self._finisher.finish(driven.job, driven.directory, command.stops)
-        self._ended(ended.id)
-        await self._offload.run(rmtree, driven.directory / "claims", ignore_errors=True)
-        self._log.info("job.finished", job_id=ended.id, state=ended.state, exit_code=ended.exit_code)
-        return m.JobEnded(job=ended.id)
+        if ended is None:  # it is taken in again, as the journal has it now
+            self._log.info("job.wanted_otherwise", job_id=command.job, stops=command.stops)
+        else:
+            self._ended(ended.id)
+            await self._offload.run(rmtree, driven.directory / "claims", ignore_errors=True)
+            self._log.info("job.finished", job_id=ended.id, state=ended.state, exit_code=ended.exit_code)
+        return m.JobEnded(job=command.job)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -11,7 +11,8 @@ from orchestrator import events
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, Told, UnsentCancelled
 from orchestrator.journal.journal import Journal
-from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase
+from orchestrator.journal.values import Lease
+from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase, Wish
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, gather, report_job, summarise_job
 from orchestrator.report.ending import worst
@@ -23,24 +24,28 @@ _PAUSES = (Stop.THRESHOLD, Stop.CANARY, Stop.PAUSED)
 
 
 class Finisher:
-    """Writes the ends of jobs of one subscription, by the lease that ``write`` has."""
+    """Writes the ends of jobs of one subscription, by its lease."""
 
     def __init__(
         self,
         *,
         journal: Journal,
+        lease: Lease,
         offload: Offload,
-        write: Callable[..., Awaitable[None]],
+        write: Callable[..., Awaitable[object]],
         now_ms: Callable[[], int],
     ) -> None:
-        """Begin with nothing; ``write`` makes changes durable, fenced."""
+        """Begin with nothing; ``write`` makes changes durable by the lease, and what was counted with them."""
         self._journal = journal
+        self._lease = lease
         self._offload = offload
         self._write = write
         self._now_ms = now_ms
 
-    async def finish(self, job: Job, directory: Path, stops: Sequence[Stop]) -> Job:
+    async def finish(self, job: Job, directory: Path, stops: Sequence[Stop]) -> Job | None:
         """Write the end and the report; return the job as it is then.
+
+        None if it has not ended: of what is left of it somebody wants something else by now than when it stopped.
 
         A report that cannot be made is no reason not to end.  Of a cancelled job, what is unsent stays so for good;
         if batches of it are under way, it is incomplete until somebody resumes it to collect them.
@@ -71,10 +76,20 @@ class Finisher:
             values={"state": state, "finished_ms": ended.finished_ms, "exit_code": code, "exit_reasons": reasons},
         )
         told = events.JobFinished(job_id=job.id, ts_ms=self._now_ms(), state=state, exit_code=code)
-        await self._write(*findings, changed, Told(event=told))
-        if state in _OVER and all(chunk.phase in FINAL for chunk in chunks):  # nothing is sent any more
+        over = all(chunk.phase in FINAL for chunk in chunks)  # whatever anybody wants
+        stopped = None if over else replace(job, wish=_wish_of(stops))
+        if not await self._journal.write(self._lease, [*findings, changed, Told(event=told)], as_of=stopped):
+            return None
+        if state in _OVER and over:  # nothing is sent any more
             await self._offload.run(rmtree, copies_directory(directory), ignore_errors=True)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
+
+
+def _wish_of(stops: Sequence[Stop]) -> Wish | None:
+    """Return what somebody wanted of a job when it stopped for these reasons."""
+    if Stop.CANCELLED in stops:
+        return Wish.CANCEL
+    return Wish.PAUSE if Stop.PAUSED in stops else None
 
 
 def state_at_end(chunks: Sequence[Chunk], stops: Sequence[Stop]) -> JobState:

@@ -113,7 +113,7 @@ class Resumption:
             decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
             await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
         while (going := _going(job)) and not await self._journal.write_unfenced(
-            [JobChanged(job_id=job.id, values=going)], only_from=(job.state,)
+            [JobChanged(job_id=job.id, values=going)], as_of=job
         ):
             job = await self._journal.job(job.id)  # it changed meanwhile
         self._keeper.hold(job.id)  # only now: a job that has ended is let go of

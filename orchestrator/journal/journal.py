@@ -152,24 +152,33 @@ class Journal:
         """Return the 16 bytes that a subscription's fingerprints are salted with, made once and kept."""
         return await self._write(fencing.salt, host, partial(self._token_bytes, SALT_BYTES))
 
-    async def write(self, lease: Lease, changes: Sequence[Change]) -> None:
+    async def write(self, lease: Lease, changes: Sequence[Change], *, as_of: Job | None = None) -> bool:
         """Write changes in one transaction: when this returns, all of them are on the disk.
 
+        What is made of a job as it was read is written with ``as_of``, and changes about no other: if its state, or
+        what somebody wants of it, is another one by now, nothing is written, and False returned.
         Raises `Fenced`, having written nothing, if another process has taken the subscription over.
         """
-        await self._write(writing.write, lease, tuple(changes), self._now_ms())
+        return await self._write(writing.write, lease, tuple(changes), self._now_ms(), as_of)
 
     async def plan_once(self, planned: JobPlanned, found: Sequence[FindingAdded]) -> bool:
         """Write a job's plan and findings; False, nothing written, if another job got the same key or content first."""
         return await self._write(writing.plan_once, planned, tuple(found), self._now_ms())
 
-    async def write_unfenced(self, changes: Sequence[Change], *, only_from: Collection[JobState] | None = None) -> bool:
+    async def write_unfenced(
+        self,
+        changes: Sequence[Change],
+        *,
+        only_from: Collection[JobState] | None = None,
+        as_of: Job | None = None,
+    ) -> bool:
         """Write changes about a job as a whole in one transaction, for whoever waits for it; no lease is needed.
 
         Only `JobPlanned`, `JobChanged`, `FindingAdded` and `Told` may be written so.  With ``only_from``, nothing is
-        written, and False returned, if another process has brought the job into a state that is none of these.
+        written, and False returned, if another process has brought the job into a state that is none of these; ``as_of`` is
+        that of `write`.
         """
-        return await self._write(writing.write_unfenced, tuple(changes), self._now_ms(), only_from)
+        return await self._write(writing.write_unfenced, tuple(changes), self._now_ms(), only_from, as_of)
 
     async def condemn(self, lease: Lease, home: Home, before_ms: int) -> JobId | None:
         """Return a job of this state directory that ended before a moment and is to be forgotten, None if none is.

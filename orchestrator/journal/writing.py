@@ -108,11 +108,15 @@ _UNFENCED = (JobPlanned, JobWithdrawn, SourceMoved, JobChanged, FindingAdded, Ca
 
 
 def write_unfenced(
-    connection: Connection, changes: Sequence[Change], now_ms: int, only_from: Collection[JobState] | None = None
+    connection: Connection,
+    changes: Sequence[Change],
+    now_ms: int,
+    only_from: Collection[JobState] | None = None,
+    as_of: Job | None = None,
 ) -> bool:
     """Write changes about a job as a whole, all or none, for whoever waits for it; it need not drive it.
 
-    Nothing is written, and False returned, if the job is in none of the states ``only_from``.
+    Nothing is written, and False returned, if the job is in none of the states ``only_from``, or not as ``as_of``.
     Raises `JournalError` if a change is none of those, or speaks of something that is not there.
     """
     writing = _Writing(connection=connection, host=None, now_ms=now_ms)
@@ -125,22 +129,30 @@ def write_unfenced(
         job_id = change.event.job_id if isinstance(change, Told) else change.job_id
         if only_from is not None and _own_job(writing, job_id).state not in only_from:
             return False
-    for change in changes:
-        _apply(writing, change)
-    return True
+    return _apply_all(writing, changes, as_of)
 
 
-def write(connection: Connection, lease: Lease, changes: Sequence[Change], now_ms: int) -> None:
-    """Write changes, all or none.
+def write(
+    connection: Connection, lease: Lease, changes: Sequence[Change], now_ms: int, as_of: Job | None = None
+) -> bool:
+    """Write changes, all or none; none, and False returned, if the job ``as_of`` has another state or wish by now.
 
     Raises `Fenced` if the lease is not the newest of its subscription, and `JournalError` if a change speaks of
     something that is not there or contradicts what is.
     """
     alone(connection, *_names(changes))
     check_epoch(connection, lease)
-    writing = _Writing(connection=connection, host=lease.host, now_ms=now_ms)
+    return _apply_all(_Writing(connection=connection, host=lease.host, now_ms=now_ms), changes, as_of)
+
+
+def _apply_all(writing: _Writing, changes: Sequence[Change], as_of: Job | None) -> bool:
+    if as_of is not None:
+        known = _own_job(writing, as_of.id)
+        if (known.state, known.wish) != (as_of.state, as_of.wish):
+            return False
     for change in changes:
         _apply(writing, change)
+    return True
 
 
 def _names(changes: Sequence[Change]) -> Iterator[str]:

@@ -234,7 +234,7 @@ class BatchCollected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """The job's end stands in the journal."""
+    """The job's end stands in the journal; or it does not, because somebody wants it otherwise, and it arrives anew."""
 
     job: JobId
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
+import pytest
 
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, finishing
+from orchestrator.events import JobFinished
 from orchestrator.model import ExitCode, JobState, Phase, Wish
 from tests.contract.test_library import emulated, journalled, request, seen
 
@@ -75,5 +78,69 @@ def test_a_job_in_the_middle_of_its_plan_is_paused_before_anything_of_it_is_sent
             assert not cancelled.importing
             summary = await (await other.job(known.id)).wait()
             assert (summary.state, summary.rows.unsent) == (JobState.CANCELLED, 60)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("change", ["cancel", "resume", "pause"])
+def test_a_wish_that_comes_while_a_jobs_end_is_written_is_heeded(tmp_path, monkeypatch, change):
+    write, writing, go_on = finishing.report_job, asyncio.Event(), asyncio.Event()
+
+    async def slow(*known: Any) -> None:
+        writing.set()
+        await go_on.wait()
+        await write(*known)
+
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, running),
+            Orchestrator.open(settings) as driving,
+            Orchestrator.open(settings) as other,
+        ):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            job = await driving.submit(request(tmp_path, rows=600))
+            await other.pause(job.id)
+            await writing.wait()
+            running.service.faults.remove(None)
+            if change == "cancel":
+                assert (await other.cancel(job.id)).changed
+            else:
+                await other.resume([job.id])
+            if change == "pause":
+                assert (await other.pause(job.id, "look")).changed
+            go_on.set()
+            summary = await job.wait()
+            told = [event.state async for event in job.events() if isinstance(event, JobFinished)]
+            assert told == [summary.state]  # no other end was ever told
+            ended = await journalled(other, job.id)
+            if change == "resume":
+                assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 600)
+            elif change == "cancel":
+                assert (summary.state, summary.rows.unsent) == (JobState.CANCELLED, 600)
+                assert {chunk.phase for chunk in (await job.status()).chunks} == {Phase.CANCELLED}
+            else:
+                assert (ended.state, ended.wish_reason) == (JobState.PAUSED, "look")
+            assert not driving._keeper.held
+
+    monkeypatch.setattr(finishing, "report_job", slow)
+    asyncio.run(play())
+
+
+def test_a_wish_about_a_job_that_changed_since_it_was_read_is_made_of_what_it_is_now(tmp_path):
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, running),
+            Orchestrator.open(settings) as driving,
+            Orchestrator.open(settings) as other,
+        ):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            job = await driving.submit(request(tmp_path))
+            running_still = await journalled(other, job.id)
+            await other.pause(job.id)
+            assert (await job.wait()).state is JobState.PAUSED
+            await other._control.cancel(running_still, None)
+            assert (await job.wait()).state is JobState.CANCELLED
+            assert not (await other._control.pause(running_still, None)).changed
+            assert (await journalled(other, job.id)).wish is Wish.CANCEL
 
     asyncio.run(play())

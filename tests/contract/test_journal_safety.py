@@ -25,6 +25,7 @@ from orchestrator.journal.changes import (
     JobChanged,
     JobPlanned,
     Told,
+    UnsentCancelled,
     WaitCounted,
 )
 from orchestrator.journal.journal import Journal
@@ -38,6 +39,7 @@ from orchestrator.model import (
     JobState,
     Leads,
     Phase,
+    Wish,
 )
 from tests.contract.journal_kit import (
     BACKENDS,
@@ -183,6 +185,24 @@ async def test_who_waits_for_a_job_does_not_undo_what_another_process_made_of_it
         assert await waiting.write_unfenced([stopped, told], only_from=(JobState.RUNNING, JobState.COMPLETE))
         assert (await driving.job(job.id)).exit_code == 130
         assert len(await driving.events(job.id)) == len(before) + 1
+
+
+@in_loop
+async def test_what_is_made_of_a_job_as_it_was_read_is_not_written_if_somebody_wants_it_otherwise_by_now(url):
+    async with opened(url) as driving, opened(url) as waiting:
+        lease = await driving.take_over(HOST)
+        (chunk, *_) = await planned(driving, lease)
+        job = await driving.job(chunk.job)
+        wished = JobChanged(job_id=job.id, values={"wish": Wish.CANCEL})
+        ended = JobChanged(job_id=job.id, values={"state": JobState.PAUSED})
+        assert await waiting.write_unfenced([wished], as_of=job)
+        assert not await driving.write(lease, [ended, UnsentCancelled(job_id=job.id)], as_of=job)
+        assert not await waiting.write_unfenced([ended], as_of=job)
+        known = await driving.job(job.id)
+        assert (known.state, known.wish) == (JobState.RUNNING, Wish.CANCEL)
+        assert (await driving.chunks(job.id))[0].phase is Phase.READY
+        assert await driving.write(lease, [ended], as_of=known)
+        assert not await driving.write(lease, [wished], as_of=known)
 
 
 @in_loop
