@@ -176,7 +176,8 @@ class Keeper:
                     with anyio.CancelScope(shield=True), suppress(JournalUnreachable):
                         await journal.release(lease)
             if self._stop_reason is not None:
-                await self._mark_stopped(self._stop_reason)
+                with suppress(JournalUnreachable):  # then they stay as they are, and can be resumed as well
+                    await self._mark_stopped(self._stop_reason)
         finally:
             self.changed()
 
@@ -213,7 +214,7 @@ class Keeper:
     def drain(self, reason: str | None = None) -> None:
         """Send nothing more; with a reason, the jobs waited for are marked as stopped for it.
 
-        An upload that is under way still when its time is over is abandoned.
+        An upload that is under way still when its time is over is abandoned, and so is a journal that does not answer.
         """
         self._stopping = True
         if self._deadline is None:
@@ -225,6 +226,7 @@ class Keeper:
         self.changed()
 
     def _end_drain(self) -> None:
+        self._means.journal.hurry()
         if self._driver is not None and self._driver.abandon():
             self._means.log.warning("driver.abandoned", reason="drain.seconds are over; the outcome is left unknown")
 
@@ -246,6 +248,7 @@ class Keeper:
     def abandon(self) -> None:
         """Do not wait for the upload under way: its outcome is left unknown."""
         self.drain()
+        self._means.journal.hurry()
         if self._driver is not None:
             self._driver.abandon()
 

@@ -14,7 +14,8 @@ import signal
 import tempfile
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,3 +77,20 @@ def url_of(schema: str) -> str:
 def schema_of(url: str) -> str:
     """Return the schema of a journal's URL."""
     return url.rpartition("%3D")[2]
+
+
+@contextmanager
+def hanging() -> Iterator[None]:
+    """Keep the server from answering anything meanwhile, with all its connections open."""
+    postmaster = int((Path(server().pgdata) / "postmaster.pid").read_text(encoding="ascii").split()[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()
+    processes = [postmaster, *map(int, children)]
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)

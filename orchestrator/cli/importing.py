@@ -92,7 +92,7 @@ async def run_import(
             if request.detach and state not in _OVER:
                 return await tell_detached(console, orchestrator, handle, flags)
             tell_taken_over(console, owner)
-            interruption.sending(orchestrator, drain_s=settings.drain.seconds)
+            interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
@@ -168,7 +168,7 @@ def resume_jobs(
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
                     return ExitCode.OK
-                interruption.sending(orchestrator, drain_s=settings.drain.seconds)
+                interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
                 tell_destination(console, destination)
                 tell_taken_over(console, owner)
                 return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)

@@ -93,9 +93,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def explain(console: Console, error: BaseException) -> ExitCode:
-    """Say what went wrong, and return the exit code for it."""
-    code = exit_code_of(error)
+def explain(
+    console: Console, error: BaseException, *, code: ExitCode | None = None, next_command: str | None = None
+) -> ExitCode:
+    """Say what went wrong and what to do next, and return the exit code for it, unless another one is given."""
+    code = exit_code_of(error) if code is None else code
     if isinstance(error, OrchestratorError):
         console.insist(f"Error: {log.redact_text(str(error))}", "bad")
     elif code is ExitCode.INTERNAL:
@@ -104,7 +106,8 @@ def explain(console: Console, error: BaseException) -> ExitCode:
             structlog.get_logger().error("command.failed", exc_info=error)
     if console.json:
         console.line({"event": "command.failed", "error": type(error).__name__, "exit_code": int(code)})
-    tell_code(console, code, meaning="stopped on request" if code is ExitCode.SIGINT else None)
+    meaning = "stopped on request" if code is ExitCode.SIGINT and next_command is None else None
+    tell_code(console, code, next_command, meaning=meaning)
     return code
 
 
@@ -159,6 +162,7 @@ class Interruption:
         self._console = console
         self._orchestrator: Orchestrator | None = None
         self._drain_s = 0.0
+        self._flags = ""
         self._task: asyncio.Task[object] | None = None
         self._steps: list[Callable[[], None]] = []
         self._received: signal.Signals | None = None
@@ -185,13 +189,22 @@ class Interruption:
                 raise
             tell_code(self._console, self.code, "orchestrator resume")
             return self.code
+        except (OrchestratorError, BaseExceptionGroup) as error:
+            cause = _first(error) if isinstance(error, BaseExceptionGroup) else error
+            code = exit_code_of(cause)
+            if self._orchestrator is None or code is not ExitCode.INTERRUPTED:
+                raise
+            return explain(
+                self._console, cause, code=self.code or code, next_command=f"orchestrator resume{self._flags}"
+            )
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    def sending(self, orchestrator: Orchestrator, *, drain_s: float) -> None:
-        """From now on there may be an upload under way; it is waited for so long."""
+    def sending(self, orchestrator: Orchestrator, *, drain_s: float, flags: str) -> None:
+        """From now on there may be an upload under way; it is waited for so long, and resumed with these flags."""
         self._orchestrator = orchestrator
+        self._flags = flags
         self._drain_s = drain_s
         self._steps = [self._drain, self._abandon, self._end]
 

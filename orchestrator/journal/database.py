@@ -14,6 +14,7 @@ from orchestrator.errors import JournalCorrupt, JournalError
 from orchestrator.journal import tables
 from orchestrator.journal.fencing import alone
 from orchestrator.journal.location import Database
+from orchestrator.journal.patience import Patience
 from orchestrator.journal.schema import REVISION, versions
 
 _CONNECT: Final = {
@@ -33,7 +34,7 @@ _ON_CONNECT: Final = (
 )
 
 
-def open_engine(place: Database) -> Engine:
+def open_engine(place: Database, patience: Patience) -> Engine:
     """Return an engine with at most one connection to a database, whose tables are made or brought up if need be.
 
     Raises the errors of the server as they are, and `JournalError` for everything else.
@@ -54,6 +55,7 @@ def open_engine(place: Database) -> Engine:
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",  # what waited for a lock sees what was committed meanwhile
     )
+    patience.watch(engine)
     event.listen(engine, "connect", _on_connect)
     try:
         with reader(engine).begin() as connection:

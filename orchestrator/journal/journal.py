@@ -65,7 +65,7 @@ class Journal:
             await journal._run(partial(journal._store.open, now_ms()))
             yield journal
         finally:
-            journal._store.hurry()
+            journal.hurry()
             for renewal in journal._renewals.values():
                 renewal.cancel()
             try:
@@ -73,6 +73,10 @@ class Journal:
             finally:
                 journal._closed = True
                 journal._executor.shutdown(wait=False)  # what was asked for is still done
+
+    def hurry(self) -> None:
+        """Wait a few seconds at most, from now on, for a server that does not answer: the process is to end."""
+        self._store.hurry()
 
     # --- reading -------------------------------------------------------------------------------------
 

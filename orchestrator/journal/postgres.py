@@ -10,19 +10,19 @@ one that only reads.  When a transaction that writes breaks, nobody here knows w
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, cast, delete, extract, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import Fenced, JournalError
+from orchestrator.errors import Fenced, JournalError, JournalUnreachable
 from orchestrator.journal import database, fencing
 from orchestrator.journal.location import Database
 from orchestrator.journal.machine import Process, is_dead, this_process
+from orchestrator.journal.patience import Patience
 from orchestrator.journal.pgfaults import explained, is_lost
 from orchestrator.journal.schema import leases
 from orchestrator.journal.store import Store, busy
@@ -48,26 +48,28 @@ class PostgresStore(Store):
         self._engine: Engine | None = None
         self._held: dict[str, Lease] = {}
         self._process = this_process()
-        self._hurried = threading.Event()
+        self._patience = Patience()
 
     def open(self, now_ms: int) -> None:
         """Connect; the tables are made or brought up if need be."""
-        with explained(self._place):
-            self._engine = database.open_engine(self._place)
+        with explained(self._place), self._patience.call():
+            self._engine = database.open_engine(self._place, self._patience)
 
     def close(self) -> None:
         """Give back all leases and disconnect; leases that cannot be given back grow stale."""
         try:
-            for lease in list(self._held.values()):
-                self.release(lease)
+            with suppress(JournalUnreachable):
+                for lease in list(self._held.values()):
+                    self.release(lease)
         finally:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+            self._patience.close()
 
     def hurry(self) -> None:
-        """Lose patience with a server that cannot be reached."""
-        self._hurried.set()
+        """Lose patience with a server that cannot be reached, or does not answer."""
+        self._patience.hurry()
 
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction in which nothing changes, again if the connection is lost."""
@@ -76,7 +78,7 @@ class PostgresStore(Store):
             with database.reader(self._opened).connect() as connection, connection.begin():
                 return function(connection, *args, **kwargs)
 
-        with explained(self._place):
+        with self._call():
             return self._patiently(once)
 
     def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -86,15 +88,24 @@ class PostgresStore(Store):
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with explained(self._place), self._patiently(self._opened.connect) as connection:
+        with self._call(), self._patiently(self._opened.connect) as connection:
             yield connection
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        if self._patience.over:
+            raise JournalUnreachable(
+                f"the journal {self._place} does not answer: see whether the server runs; when it does again, resume"
+            )
+        with explained(self._place), self._patience.call():
+            yield
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         for pause_s in _PAUSES_S:
             try:
                 return call()
             except DBAPIError as error:
-                if not is_lost(error) or self._hurried.wait(pause_s):
+                if not is_lost(error) or not self._patience.pause(pause_s):
                     raise
         return call()
 

@@ -34,7 +34,7 @@ class Store(ABC):
         """Give back all leases and close the database; harmless if it was never open."""
 
     def hurry(self) -> None:  # noqa: B027  # a database that is a file is never waited for long
-        """Wait for nothing any longer, for the journal closes; called from another thread."""
+        """Wait for nothing for long, for the process is to end; called from another thread."""
 
     @abstractmethod
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

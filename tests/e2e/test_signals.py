@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 
+import pytest
+
+from tests import postgres
 from tests.e2e import leads
 from tests.e2e.kit import Place, until
 
@@ -110,3 +114,25 @@ def test_a_signal_while_nothing_may_be_sent_ends_the_wait(place: Place, mark: st
 
     leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how the server is stopped is found in /proc")
+@pytest.mark.parametrize("ending", ["the second signal", "drain.seconds"])
+def test_a_journal_that_does_not_answer_ends_with_the_drain(place: Place, mark: str, ending: str) -> None:
+    leads.write(place.directory / "leads.csv", leads.people(mark, 300))
+    place.marketo.add({"on": "batch", "do": "slow_import", "factor": 800.0})
+    journal = ("--journal", postgres.new_schema())
+    drain = {"ORCHESTRATOR_DRAIN__SECONDS": "600" if ending == "the second signal" else "0.5"}
+    before = len(place.marketo.creates())
+    with place.start("import", "leads.csv", "--out", "report", *journal, env=drain) as command:
+        until("the second upload", lambda: len(place.marketo.creates()) >= before + 2, command.shown)
+        with postgres.hanging():
+            command.signal(signal.SIGTERM)
+            command.read("Once more stops at once")
+            if ending == "the second signal":
+                command.signal(signal.SIGTERM)
+            stopped = command.end()
+
+    assert stopped.code == 143, stopped.err
+    assert "does not answer" in stopped.err or "cannot be reached" in stopped.err
+    assert "Next: orchestrator resume --journal" in stopped.err

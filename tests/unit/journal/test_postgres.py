@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalUnreachable, JournalVersionUnknown
-from orchestrator.journal import reading, writing
+from orchestrator.journal import patience, reading, writing
 from orchestrator.journal.changes import ChunkChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Database, locate
@@ -348,3 +348,43 @@ def test_what_is_shown_of_a_place_has_no_password():
 
 class _Chunk:
     job, id = make_job().id, 1
+
+
+# --- a server that does not answer -------------------------------------------------------------------
+
+
+@in_loop
+async def test_nobody_waits_for_a_server_that_does_not_answer_once_the_process_is_to_end(url, monkeypatch):
+    monkeypatch.setattr(patience, "HURRIED_S", 0.05)
+    async with opened(url) as journal:
+        lease = await journal.take_over(HOST)
+        hangs = asyncio.create_task(journal._write(_sleep_for_ever))
+        behind = asyncio.create_task(journal.jobs())
+        await asyncio.to_thread(_until_asleep, url)
+        assert not hangs.done()
+        journal.hurry()
+        journal.hurry()
+        with pytest.raises(JournalUnreachable, match="cannot be reached"):
+            await hangs
+        with pytest.raises(JournalUnreachable, match="does not answer"):
+            await behind
+        with pytest.raises(JournalUnreachable):
+            await journal.release(lease)
+
+
+@in_loop
+async def test_a_server_that_answers_is_asked_to_the_end(url):
+    async with opened(url) as journal:
+        await journal.jobs()
+        journal.hurry()
+        await journal.add_job(make_job())
+        assert len(await journal.jobs()) == 1
+
+
+def _sleep_for_ever(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT pg_sleep(3600)")
+
+
+def _until_asleep(url: str) -> None:
+    while not postgres.run("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+        pass
