@@ -12,7 +12,8 @@ From this follow the rules of this module:
   answer to its upload is lost.
 * **Claims.** A chunk may be sent only if it shares no key with any chunk that holds a slot, nor with any earlier
   unsent chunk of its job.  Which chunks share keys is computed outside and told as a fact; here it is a graph.
-  Only the first ``lookahead_chunks`` unsent chunks of a job are looked at, the others are no candidates.
+  Only the first ``lookahead_chunks`` unsent chunks of a job are looked at, the others are no candidates; in which
+  order, and how many ahead, is told in `claiming`.
 * **Order.** Which job goes next is told in `turns`.  Within a job the unsent chunk that comes first goes first; a
   chunk that comes back takes its old place.
 * **Polling.** Only the oldest batches can have moved, as many as there are importers, so only they are polled, when
@@ -32,6 +33,7 @@ from random import Random
 from orchestrator.model import BATCH_LIFE_MS, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.budget import Budget
+from orchestrator.schedule.claiming import Claiming
 from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.seeking import is_sought
@@ -50,6 +52,7 @@ class Scheduler:
         self.known = Knowledge(limits, body_bytes_max=body_bytes_max, rng=rng)
         self.budget = Budget(limits)
         self.turns = Turns(self.known)
+        self.claiming = Claiming(self.known, self.turns)
         self.limits = limits
         self._draining = False
 
@@ -85,7 +88,7 @@ class Scheduler:
                     commands += self._seeks(now_ms)
                 if not self.short_of_calls:
                     commands += self._submission(now_ms)
-                commands += self._claims()
+                commands += self._claims(now_ms)
                 commands += self._repairs()
             commands += self._endings()
         wake_ms = self._wake_ms(now_ms)
@@ -165,19 +168,11 @@ class Scheduler:
             self.known.seeking.begin(chunk)
             yield m.SeekBatch(chunk=chunk.id)
 
-    def _claims(self) -> Iterator[m.Command]:
-        """Have claims computed one chunk at a time: first of what is in flight, then of what comes next."""
-        if self.known.claiming is not None:
-            return
-        held = [c for c in self.known.in_flight if not c.orphaned and not c.job.finishing]
-        wanted = [c for c in held if c.source not in c.job.stopped_sources]
-        unsent = [c for job in self.known.jobs.values() if job.space.compared for c in self.turns.window(job)]
-        wanted += [c for c in unsent if self.turns.fits(c) and not c.at_work]
-        for chunk in wanted:
-            if chunk.conflicts is None and chunk.job.space.compared:
-                self.known.claiming = chunk.id
-                yield m.ComputeClaims(chunk=chunk.id)
-                return
+    def _claims(self, now_ms: int) -> Iterator[m.Command]:
+        chunk = self.claiming.next(now_ms)
+        if chunk is not None:
+            self.known.claiming = chunk.id
+            yield m.ComputeClaims(chunk=chunk.id)
 
     def _repairs(self) -> Iterator[m.Command]:
         """Cut, or give up, what cannot be sent as it is."""
@@ -214,9 +209,7 @@ class Scheduler:
             return True
         if job.at_work or any(not c.let_go for c in job.moving):
             return False
-        window = self.turns.window(job)
-        judged = not job.space.compared or all(c.conflicts is not None for c in window if self.turns.fits(c))
-        return judged and self.turns.candidate_of(job, held=[]) is None
+        return self.turns.look(job, held=[]) == (None, None)
 
     def _submission(self, now_ms: int) -> Iterator[m.Command]:
         lane = self.known.lane
@@ -294,8 +287,7 @@ class Scheduler:
         waiting = [c for c in held if c.waits_for_user and c.job.sending and not c.orphaned]  # the others time lets go
         if len(held) >= self.limits.slots:
             return len(waiting) == len(held)
-        judged = not job.space.compared or all(c.conflicts is not None for c in [*waiting, *self.turns.window(job)])
-        return judged and self.turns.candidate_of(job, waiting) is None
+        return all(map(self.turns.has_claims, waiting)) and self.turns.look(job, waiting) == (None, None)
 
     def _wake_ms(self, now_ms: int) -> int | None:
         """Return when the next decision can differ from this one without a new fact."""

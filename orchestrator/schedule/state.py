@@ -49,6 +49,7 @@ class Limits:
     importers: int = 2
     queue_depth: int | None = None  # None: as many as keep the importers busy
     lookahead_chunks: int = 16
+    claims_ahead_max: int = 64  # claims held, of 2 MB at most each, behind the first unsent chunk of every job
     slow_start: bool = True  # of a job that is not trusted, the second batch waits for the first
     poll_min_ms: int = 5_000
     poll_max_ms: int = 30_000

@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from orchestrator.model import RANKS, Phase
 from orchestrator.schedule.knowledge import Knowledge
@@ -50,9 +50,9 @@ class Turns:
     def next(self, held: Sequence[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the chunk whose turn it is while ``held`` are under way, None if none may be sent."""
         reserved = self.reserved(now_ms)
-        jobs = self.line_up(reserved, now_ms)
+        jobs = self.line_up(self.open(now_ms), reserved)
         for job in jobs:
-            chunk = self.candidate_of(job, held, reserved)
+            chunk, _ = self.look(job, held, reserved)
             if chunk is not None:
                 self._pass_over([other for other in jobs if other is not job], held, now_ms)
                 among = sum(other.priority is job.priority for other in jobs)
@@ -62,17 +62,16 @@ class Turns:
                 return chunk
         return None
 
-    def line_up(self, reserved: Sequence[TrackedChunk], now_ms: int) -> list[TrackedJob]:
-        """Return the jobs of which something may be sent now, in the order of their turns."""
-        jobs = [job for job in self._open(now_ms) if self.window(job)]
+    def line_up(self, jobs: Iterable[TrackedJob], reserved: Sequence[TrackedChunk]) -> list[TrackedJob]:
+        """Return those of these jobs that have something to send, in the order of their turns."""
         tired = {chunk.job: at for at, chunk in enumerate(reserved)}  # others wait for what they reserve
         last = len(tired)
         return sorted(
-            jobs,
+            [job for job in jobs if self.window(job)],
             key=lambda job: (tired.get(job, last), RANKS.index(job.priority), self._shares.of(job), len(job.ready)),
         )
 
-    def _open(self, now_ms: int) -> list[TrackedJob]:
+    def open(self, now_ms: int) -> list[TrackedJob]:
         """Return the jobs of which nothing but their keys, and others' turns, can hold the next chunk back."""
         return [job for job in self._known.jobs.values() if now_ms >= job.gate.ready_ms and not job.proving]
 
@@ -91,7 +90,7 @@ class Turns:
         One that waits for a chunk in doubt is none of them: that may last, and nobody should wait with it.
         """
         in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN]
-        heads = [queue[0] for job in self._open(now_ms) if (queue := self.window(job) or self._resting(job, now_ms))]
+        heads = [queue[0] for job in self.open(now_ms) if (queue := self.window(job) or self._resting(job, now_ms))]
         blocked = [chunk for chunk in heads if chunk.blocked_ms is not None and self._sendable(chunk)]
         tired = [c for c in blocked if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
         waiting = [chunk for chunk in tired if self.is_free(chunk, in_doubt)]
@@ -102,22 +101,27 @@ class Turns:
         recent = job.resting_ms is not None and now_ms < job.resting_ms + self._known.limits.paused_hold_ms
         return job.queue if recent and not job.finishing else []
 
-    def candidate_of(
+    def look(
         self, job: TrackedJob, held: Sequence[TrackedChunk], reserved: Sequence[TrackedChunk] = ()
-    ) -> TrackedChunk | None:
-        """Return the first chunk of a job that may be sent beside ``held``."""
-        if job.proving:
-            return None
+    ) -> tuple[TrackedChunk | None, TrackedChunk | None]:
+        """Return the first chunk of a job that may be sent beside ``held``.
+
+        If there is none as far as keys are known, return as the second the chunk whose keys have to be known to tell
+        more.  If there is none either, nothing of the job can be sent beside ``held``.
+        """
         before = reserved[: next((at for at, chunk in enumerate(reserved) if chunk.job is job), len(reserved))]
+        others = [*held, *before]
+        if job.proving or any(job.space.excludes(other.job.space) for other in others):
+            return None, None
         earlier: list[TrackedChunk] = []
         for chunk in self.window(job):
             if not self.has_claims(chunk):
-                return None  # nothing behind it can be judged
+                return None, chunk  # nothing behind it can be judged
             in_its_way = any(other.id in (chunk.conflicts or ()) for other in earlier)
-            if self._sendable(chunk) and not in_its_way and self.is_free(chunk, [*held, *before]):
-                return chunk
+            if self._sendable(chunk) and not in_its_way and self.is_free(chunk, others):
+                return chunk, None
             earlier.append(chunk)
-        return None
+        return None, None
 
     def is_free(self, chunk: TrackedChunk, others: Sequence[TrackedChunk]) -> bool:
         """Tell whether a chunk shares no key with any of the others, for all that is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from orchestrator.model import JobId, OnUnknown
@@ -27,7 +28,7 @@ def draw(seed: int) -> Plan:
         source = rng.randrange(len(job.sources))
         poison = {(job.id, source, rng.randrange(len(job.sources[source]))) for _ in range(rng.randint(1, 2))}
     return Plan(
-        limits=_draw_limits(rng),
+        limits=replace(_draw_limits(rng), claims_ahead_max=Random(f"{seed}:claims").choice((0, 3, 64))),
         faults=_draw_faults(rng) if stormy else CALM,
         healed_ms=START_MS + rng.choice((HOUR_MS, 12 * HOUR_MS)),
         jobs=jobs,

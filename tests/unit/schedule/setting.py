@@ -71,6 +71,7 @@ class Entry:
     job: SimJob
     depth: int = 0
     last_batch: BatchId | None = None  # what its last upload that arrived became
+    on_its_way: bool = False  # an upload, perhaps of a process that died, is not at Marketo yet
     lost: int = 0  # how often its answer was lost
     gone: bool = False
 

@@ -68,7 +68,9 @@ class Heart(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = 1_700_000_000_000
-        self.limits = Limits(slots=5, lookahead_chunks=4, isolate_depth_max=2, give_up_ms=3 * DAY_MS)
+        self.limits = Limits(
+            slots=5, lookahead_chunks=4, claims_ahead_max=2, isolate_depth_max=2, give_up_ms=3 * DAY_MS
+        )
         self.shadow = Shadow()
         self.work: list[Work] = []
         self.wake_ms: int | None = None

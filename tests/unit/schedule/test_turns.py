@@ -155,7 +155,7 @@ def _rested(*rests: m.Fact) -> Story:
     story = Story(queue_depth=2, paused_hold_ms=50_000)
     story.job(*map(chunk, (101, 102, 103)), name="many", space=EMAIL, priority=Priority.HIGH)
     story.job(chunk(1), chunk(2), name="one", space=EMAIL)
-    for number in (101, 102, 103, 1, 2):
+    for number in (101, 102, 1, 103, 2):
         assert f"claims {number}" in story.decide()  # meanwhile 101 is sent, and not answered
         story.claims(number, *RIVALS.get(number, ()))
     story.accepted(101)

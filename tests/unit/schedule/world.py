@@ -272,6 +272,7 @@ class World:
             self._answer(arrives_ms, fact, phase=self._unsent(chunk))
         else:
             sender = self.scheduler
+            entry.on_its_way = True
             self.at(arrives_ms, lambda: self._arrived(chunk, sender), remote=True)
 
     def _check_earlier(self, entry: Entry) -> None:
@@ -312,6 +313,7 @@ class World:
         """The upload is there whole: Marketo says yes or no, if there is still somebody to hear it."""
         alive = sender is self.scheduler
         entry = self.journal[chunk]
+        entry.on_its_way = False
         now_ms, unsent = self.now_ms, self._unsent(chunk) if alive else Phase.UNKNOWN
         soon_ms = now_ms + self.rng.randint(20, 500)
         refusal = self._refusal(entry)
@@ -371,7 +373,7 @@ class World:
         """Tell which batch a chunk in doubt became, if it is finished and chance lets it be found."""
         entry = self.journal[chunk]
         batch = None if entry.last_batch is None else self.remote.batches[entry.last_batch]
-        if batch is not None and batch.unfinished:
+        if entry.on_its_way or (batch is not None and batch.unfinished):
             again_ms = self.now_ms + self.rng.randint(1_000, 10 * MINUTE_MS)
             self.tell(m.BatchSought(chunk=chunk, chunks=(chunk,), again_ms=again_ms))
         elif batch is None or self.rng.random() < 0.3:
