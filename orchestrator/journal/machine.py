@@ -30,16 +30,26 @@ class Process:
 def this_process() -> Process:
     """Return the process that asks."""
     pid = os.getpid()
-    _, started = _look(pid)
-    return Process(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
+    seen = _look(pid)
+    boot, started = ("", 0) if seen is None else (_boot(), seen[1])
+    return Process(host=socket.gethostname(), boot=boot, pid=pid, started=started)
 
 
 def is_dead(process: Process) -> bool:
-    """Tell whether a process is dead for certain; never of one on another machine."""
+    """Tell whether a process is dead for certain; never of one on another machine.
+
+    Files of another user's process may be hidden, whether it lives or not: see ``hidepid`` of proc(5).
+    """
     if not process.boot or process.boot != _boot():
         return False
-    state, started = _look(process.pid)
-    return state in _DEAD or started != process.started
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives, and is another user's; or it is no number of a process
+        pass
+    seen = _look(process.pid)
+    return seen is not None and (seen[0] in _DEAD or seen[1] != process.started)
 
 
 def _boot() -> str:
@@ -50,10 +60,10 @@ def _boot() -> str:
         return ""
 
 
-def _look(pid: int) -> tuple[str, int]:
-    """Return the state of a process and when it began; ``X`` if there is none of that number."""
+def _look(pid: int) -> tuple[str, int] | None:
+    """Return the state of a process and when it began; None if nobody tells."""
     try:
         fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
         return fields[_STATE].decode("ascii"), int(fields[_STARTED])
     except (OSError, ValueError, IndexError):
-        return "X", 0
+        return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from sqlalchemy import Connection
 
 from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalUnreachable, JournalVersionUnknown
-from orchestrator.journal import patience, reading, writing
+from orchestrator.journal import machine, patience, reading, writing
 from orchestrator.journal.changes import ChunkChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Database, locate
@@ -201,6 +203,19 @@ def test_a_process_is_dead_only_if_this_machine_knows():
     assert is_dead(Process(**{**known, "started": alive.started + 1}))  # the number was given to another one
     assert not is_dead(Process(**{**known, "pid": 2**22 + 1, "boot": "another"}))
     assert not is_dead(Process(**{**known, "pid": 2**22 + 1, "boot": ""}))
+
+
+def test_a_process_of_which_nothing_can_be_read_may_live(tmp_path, monkeypatch):
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text("a-boot\n", encoding="ascii")
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to("pid:[1]")
+    monkeypatch.setattr(machine, "_PROC", tmp_path)  # what other users see of it with hidepid=2
+    hidden = Process(host="h", boot="a-boot pid:[1]", pid=os.getpid(), started=7)
+    assert not is_dead(hidden)
+    assert is_dead(replace(hidden, pid=2**22 + 1))
+    assert not is_dead(replace(hidden, pid=2**70))
+    assert this_process().boot == ""  # nobody could tell it from another one of its number
 
 
 # --- connections --------------------------------------------------------------------------------------
