@@ -24,7 +24,7 @@ from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import JournalError, MarketoError, SourceError
+from orchestrator.errors import JournalError, JournalUnreachable, MarketoError, SourceError
 from orchestrator.finishing import Finisher
 from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
@@ -297,6 +297,8 @@ class Driver:
             return False
         try:
             state = (await self._journal.job(job.options.after)).state
+        except JournalUnreachable:
+            raise
         except JournalError:  # pruned: it has ended long ago
             return False
         return state not in ENDED

@@ -183,11 +183,16 @@ class Keeper:
 
     async def _hold_on(self) -> None:
         """Hold the jobs that go on, for whoever had the lock of one may have gone; let go of those that have ended."""
-        for job_id in self.held:
-            if (await self._means.journal.job(job_id)).state in UNFINISHED:
-                self.hold(job_id)
-            else:
+        held = self.held
+        try:
+            unfinished = {job.id for job in await self._means.journal.jobs(states=UNFINISHED)}
+        except JournalUnreachable:  # and nobody knows; the next look tells
+            return
+        for job_id in held:
+            if job_id not in unfinished:
                 self.let_go(job_id)
+            elif job_id in self._holds:  # still
+                self.hold(job_id)
 
     async def _take_over(self, host: str) -> Lease | None:
         force, self._forcing = self._forcing, False
