@@ -137,6 +137,25 @@ def offsets(words: Words) -> Offsets:
     return np.flatnonzero(flags.view(np.bool_))  # which is ten times as fast as with numbers
 
 
+class Tally:
+    """Counts the bits that are set in any number of ranges at once."""
+
+    def __init__(self, words: Words) -> None:
+        """Count once; one more word follows, so that ranges may end where the mask ends."""
+        self._words = np.append(words, np.uint64(0))
+        self._before = np.zeros(len(words) + 1, np.uint32)
+        self._before[1:] = running_count(words)
+
+    def within(self, starts: Offsets, ends: Offsets) -> Ranks:
+        """Return how many bits are set from each start on, and before its end."""
+        return self._until(ends) - self._until(starts)
+
+    def _until(self, offsets: Offsets) -> Ranks:
+        index = offsets // WORD_BITS
+        below = (_ONE << (offsets % WORD_BITS).astype(np.uint64)) - _ONE
+        return self._before[index] + np.bitwise_count(self._words[index] & below)
+
+
 def is_set(words: Words, offset: int) -> bool:
     """Tell whether one bit is set."""
     return bool(int(words[offset // WORD_BITS]) >> offset % WORD_BITS & 1)

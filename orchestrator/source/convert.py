@@ -17,7 +17,7 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from orchestrator.mapping import BooleanWords, Column, DateFormat, NumberStyle
-from orchestrator.source.keys import BLANKS
+from orchestrator.source.normal import BLANKS
 
 Convert = Callable[[str], str | None]
 
