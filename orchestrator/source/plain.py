@@ -162,8 +162,8 @@ class _Cells:
         with_points = points.within(starts, ends)
         is_number = (others.within(starts, ends) == 0) & (with_points <= 1)
         at, starts, ends, has_point = (each[is_number] for each in (at, starts, ends, with_points == 1))
-        near, far = self._values[ends - 1], self._values[ends - 2]
-        ends = ends - (has_point & (near == _POINT)) - 2 * (has_point & (near == _ZERO) & (far == _POINT))
+        is_zero = self._values[ends - 1] == _ZERO
+        ends = ends - has_point * (1 + is_zero.astype(np.int64))  # if that was not `.` or `.0`, there still is a point
         is_plain = (starts < ends) & (points.within(starts, np.maximum(starts, ends)) == 0)
         self.give_up(at[~is_plain])
         at = at[is_plain]
