@@ -315,6 +315,6 @@ class Scheduler:
         for job in known.jobs.values():
             if job.resting_ms is not None and any(chunk.blocked_ms is not None for chunk in job.queue[:1]):
                 times.append(job.resting_ms + self.limits.paused_hold_ms)
-        if known.patience.ends_ms is not None:
-            times.append(known.patience.ends_ms)
+        if (gives_up_ms := known.gives_up_ms) is not None:
+            times.append(gives_up_ms)
         return min((t for t in times if t > now_ms), default=None)

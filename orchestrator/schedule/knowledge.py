@@ -14,9 +14,7 @@ from orchestrator.schedule.line import Line
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.seeking import Seeking, is_awaited
 from orchestrator.schedule.state import (
-    FAILURES_BEFORE_SPLIT,
     FINAL,
-    SOURCE_STOPS,
     ImpossibleFact,
     Limits,
     TrackedChunk,
@@ -78,9 +76,19 @@ class Knowledge:
         """Let go of what time alone ends: a learned limit, a quota that was refused, patience."""
         self.cap.age(now_ms)
         self.quota_refused &= now_ms < self.calls_ready_ms
-        if self.patience.ends_ms is not None and now_ms >= self.patience.ends_ms:
-            self.patience.restore()  # jobs that come later have their own
-            self._stop_sending(Stop.GAVE_UP)
+        for job in self._impatient():
+            if now_ms >= self.patience.ends_ms(job.begun_ms):
+                job.stop(Stop.GAVE_UP)
+
+    @property
+    def gives_up_ms(self) -> int | None:
+        """When the first job loses patience; None: there is no trouble."""
+        return min((self.patience.ends_ms(job.begun_ms) for job in self._impatient()), default=None)
+
+    def _impatient(self) -> list[TrackedJob]:
+        """Return the jobs that stop if there is trouble for long."""
+        jobs = self.jobs.values() if self.patience.tried else ()
+        return [job for job in jobs if job.sends and Stop.GAVE_UP not in job.stops]
 
     def let_go(self, now_ms: int) -> None:
         """Let go of the slots of chunks that are at work no more and that nobody will send again."""
@@ -148,7 +156,7 @@ class Knowledge:
             self.seeking.decide(job, fact.on_unknown, now_ms)
             goes_on = not job.sends or Stop.PAUSED in job.stops
             if fact.sends and goes_on and not job.finishing:
-                self._begin_sending(job)
+                self._begin_sending(job, now_ms)
             return
         job = self.jobs[fact.job] = make_job(fact, Gate(self._backoff()), slow_start=self.limits.slow_start)
         finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
@@ -162,7 +170,7 @@ class Knowledge:
         last_sent_ms = max((seen.submitted_ms for seen in finished if seen.submitted_ms is not None), default=-1)
         self.doubt.note_finished(last_sent_ms, self.in_flight, now_ms)
         if job.sends:
-            self._begin_sending(job)
+            self._begin_sending(job, now_ms)
 
     def _backoff(self) -> Backoff:
         return Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
@@ -176,20 +184,12 @@ class Knowledge:
         self.doubt.take_in(chunk, now_ms)
         self.seeking.plan(chunk, now_ms)
 
-    def _begin_sending(self, job: TrackedJob) -> None:
-        """Send from now on what is unsent; what was let go of takes its slot and its claims again.
-
-        If no batch of the job was ever completed, what failed them may be mended: each is sent once more.
-        """
-        job.sends, job.resting_ms, job.sent_bytes = True, None, None
-        job.stops = [stop for stop in job.stops if stop in SOURCE_STOPS] + [Stop.DENIED] * self.denied
-        job.failed_in_a_row = 0
-        job.tally.restart()
-        for chunk in job.moving:
-            chunk.let_go = False
-        if job.completed == 0:
-            for chunk in [*job.ready, *job.moving]:
-                chunk.failures = min(chunk.failures, FAILURES_BEFORE_SPLIT - 1)
+    def _begin_sending(self, job: TrackedJob, now_ms: int) -> None:
+        """Let a job send; what refused others before may be mended, and its first try shows that."""
+        self.denied = False
+        if not any(other.sends for other in self.jobs.values() if other is not job):
+            self.patience.restore()
+        job.begin(now_ms)
 
     def _stop_sending(self, reason: Stop) -> None:
         for job in self.jobs.values():

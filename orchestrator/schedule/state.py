@@ -208,6 +208,7 @@ class TrackedJob:
     waits_for_quota: bool = True
     priority: Priority = Priority.NORMAL
     trusted: bool = True
+    begun_ms: int = 0  # since when it sends
     resting_ms: int | None = None  # since when it is paused, or nobody waits for it
     sent_bytes: int | None = None  # compared with other jobs', to be fair; None: it begins to send
     completed: int = 0
@@ -251,6 +252,21 @@ class TrackedJob:
         self.tally.count(rows, failed)
         if self.tally.exceeded():
             self.stop(Stop.THRESHOLD)
+
+    def begin(self, now_ms: int) -> None:
+        """Send from now on what is unsent; what was let go of takes its slot and its claims again.
+
+        If no batch of it was ever completed, what failed them may be mended: each is sent once more.
+        """
+        self.sends, self.begun_ms, self.resting_ms, self.sent_bytes = True, now_ms, None, None
+        self.stops = [stop for stop in self.stops if stop in SOURCE_STOPS]
+        self.failed_in_a_row = 0
+        self.tally.restart()
+        for chunk in self.moving:
+            chunk.let_go = False
+        if self.completed == 0:
+            for chunk in [*self.ready, *self.moving]:
+                chunk.failures = min(chunk.failures, FAILURES_BEFORE_SPLIT - 1)
 
     def rest(self, fact: JobUnwanted | StopAsked, now_ms: int) -> None:
         """Send nothing more of it before somebody wants that again."""

@@ -59,15 +59,24 @@ class Patience:
 
     def __init__(self, lasts_ms: int) -> None:
         self._lasts_ms = lasts_ms
-        self.ends_ms: int | None = None  # None: there is no trouble
+        self._since_ms: int | None = None  # None: there is no trouble
+
+    @property
+    def tried(self) -> bool:
+        """Tell whether there is trouble."""
+        return self._since_ms is not None
+
+    def ends_ms(self, begun_ms: int) -> int:
+        """Return when a job gives up that began then: it waits as long as any, however long others waited before."""
+        return max(self._since_ms or 0, begun_ms) + self._lasts_ms
 
     def try_by(self, cause: Cause, now_ms: int) -> None:
         """Take a sign of trouble in; a wait with a known end is none, and ends what was before."""
         if cause is Cause.QUOTA_EXHAUSTED:
-            self.ends_ms = None
-        elif self.ends_ms is None:
-            self.ends_ms = now_ms + self._lasts_ms
+            self._since_ms = None
+        elif self._since_ms is None:
+            self._since_ms = now_ms
 
     def restore(self) -> None:
         """Begin anew after a success."""
-        self.ends_ms = None
+        self._since_ms = None

@@ -79,7 +79,7 @@ class Story:
             "calls_open": known.calls_ready_ms if known.calls_ready_ms > self.now_ms else None,
             "cap": None if known.cap.bytes_max == CAP else known.cap.bytes_max,
             "claiming": known.claiming,
-            "gives_up": known.patience.ends_ms,
+            "gives_up": known.gives_up_ms,
             "held": [c.id for c in known.in_flight],
         }
         return state | {name: value for name, value in facts.items() if value not in (None, [])}

@@ -267,8 +267,53 @@ def test_lost_access_stops_every_job_when_what_is_at_work_has_ended():
     story.tell(m.AccessLost(chunk=ChunkId(1)))
     assert story.decide() == ["finish a denied"]
     story.tell(m.JobEnded(job=JobId("b")))
-    story.job(chunk(4), name="c")
+    story.job(chunk(4), name="c")  # somebody may have mended it: one try tells
+    assert story.decide() == ["submit 4"]
+    story.tell(m.AccessLost(chunk=ChunkId(4)))
     assert story.decide() == ["finish c denied"]
+
+
+def test_a_job_that_goes_on_after_its_permission_was_mended_is_sent():
+    story = Story()
+    story.job(chunk(1), chunk(2))
+    story.decide()
+    story.tell(m.AccessLost(chunk=ChunkId(1)))
+    assert story.decide() == ["finish a denied"]
+    story.tell(m.JobEnded(job=JobId("a")))
+    story.job(chunk(1), chunk(2))
+    story.send(1)
+    story.send(2)
+
+
+def refused_once() -> Story:
+    """Return a story in which the queue was full when a job tried to send, a minute before it would give up."""
+    story = Story(give_up_ms=DAY_MS)
+    story.job(chunk(1))
+    story.decide()
+    story.deferred(1, Cause.QUEUE_FULL)
+    story.decide(at_ms=DAY_MS - 60_000)
+    return story
+
+
+def test_a_job_that_comes_behind_one_in_trouble_has_patience_of_its_own():
+    story = refused_once()
+    story.deferred(1, Cause.QUEUE_FULL)
+    story.job(chunk(2), name="b")
+    assert "finish a gave_up" in story.decide(at_ms=DAY_MS)
+    assert story.state()["gives_up"] == 2 * DAY_MS - 60_000
+    assert "finish b gave_up" not in story.decide(at_ms=2 * DAY_MS - 60_001)
+    story.deferred(2, Cause.QUEUE_FULL)
+    assert "finish b gave_up" in story.decide(at_ms=2 * DAY_MS - 60_000)
+
+
+def test_trouble_of_a_job_that_is_gone_is_none_of_the_next_one():
+    story = refused_once()
+    story.deferred(1, Cause.QUEUE_FULL)
+    story.tell(m.StopAsked(job=JobId("a"), reason=Stop.CANCELLED))
+    assert "finish a cancelled" in story.decide()
+    story.tell(m.JobEnded(job=JobId("a")))
+    story.job(chunk(2), name="b")
+    assert "gives_up" not in story.state()
 
 
 def test_trouble_that_lasts_too_long_ends_the_run_and_a_later_job_starts_afresh():
@@ -336,6 +381,8 @@ def test_a_watched_job_is_not_stopped():
     story.tell(m.AccessLost(chunk=ChunkId(1)))
     assert story.decide() == []
     story.job(sends=True)
+    assert story.decide() == ["collect 1", "submit 2"]
+    story.tell(m.AccessLost(chunk=ChunkId(1)), m.AccessLost(chunk=ChunkId(2)))
     assert story.decide() == ["finish a denied"]
 
 
