@@ -95,6 +95,7 @@ class Orchestrator:
             connection=self._connection,
             state_dir=self._state_dir,
             http=settings.http,
+            rng=rng,
         )
         self._preview = Preview(
             settings=settings,

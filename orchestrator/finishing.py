@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
 
 from orchestrator import events
 from orchestrator.errors import OrchestratorError
@@ -14,7 +13,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase, Wish
 from orchestrator.offload import Offload
-from orchestrator.outcome import copies_directory, gather, report_job, summarise_job
+from orchestrator.outcome import gather, remove_copies, report_job, summarise_job
 from orchestrator.report.ending import worst
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import FINAL
@@ -81,7 +80,7 @@ class Finisher:
         if not await self._journal.write(self._lease, [*findings, changed, Told(event=told)], as_of=stopped):
             return None
         if state in _OVER and over:  # nothing is sent any more
-            await self._offload.run(rmtree, copies_directory(directory), ignore_errors=True)
+            await self._offload.run(remove_copies, directory)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
 
 

@@ -1,7 +1,8 @@
 """Taking jobs in: from a wish to a job in the journal whose sources are read, checked and cut into chunks.
 
 A job is written to the journal before its sources are read, so that a crash while reading leaves a trace and
-`resume` reads them again.  Nothing is sent here.
+`resume` reads them again.  Whoever reads them has a directory of its own for the copies it makes; those count whose
+plan is in the journal first.  Nothing is sent here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import Random
+
+from anyio import CancelScope
 
 from orchestrator import preflight
 from orchestrator.canary import with_canary
@@ -28,6 +32,7 @@ from orchestrator.model import (
     ExitCode,
     Finding,
     Job,
+    JobId,
     JobOptions,
     JobState,
     Leads,
@@ -37,12 +42,13 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.offload import Offload
-from orchestrator.outcome import copies_directory, job_directory
+from orchestrator.outcome import copies_directory, job_directory, plans_directory
+from orchestrator.scratch import Claimed, abandoned, claim
 from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
 from orchestrator.source.inventory import take
 from orchestrator.source.opened import WITHHELD, Located, Reading, plan_all
 from orchestrator.source.split import Plan
-from orchestrator.source.spool import Workspace
+from orchestrator.source.spool import Workspace, make_private
 from orchestrator.tables import Http
 
 LOOKS_MAX = 10  # at the ledger: each but the first because somebody else planned the same job meanwhile
@@ -82,10 +88,13 @@ class Intake:
         connection: Connection,
         state_dir: Path,
         http: Http,
+        rng: Random,
     ) -> None:
         """Hold what is needed; ``connection`` is used only if Marketo has to be asked."""
         self._state_dir = state_dir
         self._http = http
+        self._rng = rng
+        self._planning: set[JobId] = set()
         self._journal = journal
         self._offload = offload
         self._clock = clock
@@ -137,7 +146,7 @@ class Intake:
         """Plan and check what is sent of the sources; return it, and what was done to them."""
         reading = self._reading(options, workspace)
         mapping = None if options.mapping is None else parse(options.mapping)
-        here = await self._here(located, workspace)
+        here = [await self._fetched(each, index, workspace) for index, each in enumerate(located)]
         plans, changed = await self._offload.run(plan_sources, here, mapping, reading)
         notes = [Finding(kind="cells_changed", message=message) for message in changed]
         preflight.check_headers(plans, known)
@@ -174,16 +183,11 @@ class Intake:
 
         """
         schema = await preflight.describe(await self._connection.client(), target)
-        here = await self._here(located, workspace)
+        here = [await self._fetched(each, index, workspace) for index, each in enumerate(located)]
         plans = await self._offload.run(plan_all, here, self._reading(options, workspace))
         columns = [column for plan in plans for column in plan.source.columns]
         keys = (target.lookup_field,) if isinstance(target, Leads) else schema.dedupe_fields
         return draft(columns, schema, keys)
-
-    async def _here(self, located: Sequence[Located], workspace: Workspace) -> list[Located]:
-        """Return sources that are on this machine; nothing is left of what a killed process copied."""
-        await self._offload.run(workspace.clear)
-        return [await self._fetched(each, index, workspace) for index, each in enumerate(located)]
 
     async def _fetched(self, located: Located, index: int, workspace: Workspace) -> Located:
         """Return a source that is on this machine; a URL is fetched."""
@@ -205,11 +209,16 @@ class Intake:
         )
         return replace(located, fetched=str(path))
 
+    def is_planning(self, job_id: JobId) -> bool:
+        """Tell whether a job is being planned here."""
+        return job_id in self._planning
+
     async def plan_job(self, job: Job, located: Sequence[Located] | None = None) -> Job | None:
         """Read the sources of a journalled job and write what they are cut into; it runs from then on.
 
         ``located`` are its sources, if it is this process that was given them.
-        Return None, or the earlier job that is the same; then nothing is written of the new one.
+        Return None, or the job that is to be gone on with and of which nothing was written here: an earlier one that
+        is the same, or this one, as another process made it meanwhile.
 
         Raises:
             SourceError: a source, or the target, is not as it must be, or was given before; the journal has the job
@@ -220,17 +229,39 @@ class Intake:
         if located is None:
             named = zip(job.paths, job.absolute_paths, strict=True)
             located = [Located(given=given, absolute=absolute, live=False) for given, absolute in named]
-        workspace = Workspace(copies_directory(job_directory(self._state_dir, job)))
+        own = await self._offload.run(self._own_directory, job)
+        self._planning.add(job.id)
+        workspace = Workspace(copies_directory(own.directory))
+        instead: Job | None = job
         try:
+            await self._sweep(job)
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options, workspace=workspace)
-            return await self._write_plan(job, prepared)
+            instead = await self._write_plan(job, prepared)
         except (SourceError, ConfigError) as error:
-            await self._offload.run(workspace.clear)
-            await self.refuse(job, error)
-            raise
+            if await self.refuse(job, error) or (instead := await self._journal.job(job.id)).state is JobState.FAILED:
+                raise
+        finally:
+            self._planning.discard(job.id)
+            with CancelScope(shield=True):
+                await self._offload.run(own.remove if instead is not None else own.keep)
+        return instead
+
+    def _own_directory(self, job: Job) -> Claimed:
+        parent = plans_directory(job_directory(self._state_dir, job))
+        make_private(parent)
+        return claim(parent, rng=self._rng, now_ms=self._clock.now_ms())
+
+    async def _sweep(self, job: Job) -> None:
+        """Remove what processes left that were killed while they planned a job; nothing if one of them had done it."""
+        parent = plans_directory(job_directory(self._state_dir, job))
+        left = await self._offload.run(abandoned, parent, now_ms=self._clock.now_ms())
+        unplanned = (await self._journal.job(job.id)).state is JobState.PLANNING  # asked when nobody else has them
+        for each in left:
+            await self._offload.run(each.remove if unplanned else each.keep)
 
     async def _write_plan(self, job: Job, prepared: Prepared) -> Job | None:
+        """Write a plan; return None, or the job that is to be gone on with instead."""
         odd = [Finding(kind="source_odd", message=warning) for plan in prepared.plans for warning in plan.warnings]
         skipped = [Finding(kind="check_skipped", message=why) for why in prepared.known.skipped]
         ignored = [KEYS_NOT_COMPARED] if job.options.on_repeated_key is RepeatedKeys.IGNORE else []
@@ -248,6 +279,9 @@ class Intake:
             FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *prepared.notes, *odd)
         ]
         for _ in range(LOOKS_MAX):
+            now = await self._journal.job(job.id)
+            if now.state is not JobState.PLANNING:
+                return now
             earlier = await self._ledger.find(job, sources, fingerprint)
             if earlier is not None:
                 await self._ledger.lend(earlier, sources)
@@ -259,8 +293,8 @@ class Intake:
             "Other imports of it may come and go; try again when they have ended."
         )
 
-    async def refuse(self, job: Job, error: Exception) -> None:
-        """Write that a job was refused before anything of it was sent."""
+    async def refuse(self, job: Job, error: Exception) -> bool:
+        """Write that a job was refused before anything of it was sent; False if another process was sooner."""
         ended: JobValues = {
             "state": JobState.FAILED,
             "finished_ms": self._clock.now_ms(),
@@ -268,7 +302,7 @@ class Intake:
             "exit_reasons": ("input_refused",),
         }
         finding = Finding(kind="input_refused", message=str(error))
-        await self._journal.write_unfenced(
+        return await self._journal.write_unfenced(
             [FindingAdded(job_id=job.id, finding=finding), JobChanged(job_id=job.id, values=ended)],
             only_from=(JobState.PLANNING,),  # else another process that resumed it was sooner, and could plan it
         )

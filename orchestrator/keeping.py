@@ -86,14 +86,15 @@ class Keeper:
         """The jobs this process waits for, in the order in which it began to."""
         return list(self._holds)
 
-    def hold(self, job_id: JobId) -> None:
-        """Let everybody know that this process waits for a job."""
+    def hold(self, job_id: JobId) -> bool:
+        """Let everybody know that this process waits for a job; return whether it is the first that does."""
         self._holds.setdefault(job_id, None)
         path = self._hold_path(job_id)
         for directory in (path.parent.parent, path.parent):  # mkdir makes parents readable for everybody
             directory.mkdir(mode=0o700, exist_ok=True)
         if self._holds[job_id] is None and lock.owner(path) is None:
             self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
+        return self._holds[job_id] is not None
 
     def let_go(self, job_id: JobId) -> None:
         """Wait for a job no longer."""

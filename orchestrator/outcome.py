@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from shutil import rmtree
 
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters
@@ -30,9 +31,20 @@ def directory_of(state_dir: Path, job_id: JobId) -> Path:
     return state_dir / "jobs" / job_id
 
 
-def copies_directory(directory: Path) -> Path:
-    """Return where the copies of a job's sources are kept; ``directory`` is the job's."""
-    return directory / "spool"
+def plans_directory(directory: Path) -> Path:
+    """Return where each process that plans a job has a directory of its own; ``directory`` is the job's."""
+    return directory / "plans"
+
+
+def copies_directory(plan: Path) -> Path:
+    """Return where copies of sources are kept; ``plan`` is the directory of the process that planned them."""
+    return plan / "spool"
+
+
+def remove_copies(directory: Path) -> None:
+    """Remove all copies of a job's sources; ``directory`` is the job's."""
+    for plan in plans_directory(directory).glob("*"):
+        rmtree(copies_directory(plan), ignore_errors=True)
 
 
 def parts_of(directory: Path, chunks: Sequence[Chunk]) -> dict[ChunkId, Path]:
@@ -70,8 +82,21 @@ async def gather(offload: Offload, journal: Journal, job: Job, directory: Path) 
         findings=await journal.findings(job.id),
         counters=await journal.counters(job.id),
         parts=parts_of(directory, chunks),
-        superseded=directory / LISTING_FILE if job.options.on_repeated_key is RepeatedKeys.LAST else None,
+        superseded=_listing(directory, sources) if job.options.on_repeated_key is RepeatedKeys.LAST else None,
     )
+
+
+def _listing(directory: Path, sources: Sequence[Source]) -> Path | None:
+    """Return the list of a job's rows that were left out, None before it is planned.
+
+    It lies beside the places of the sources that such rows were in.  If there were none, one list of those that
+    processes wrote who planned the job is as good as another, and the smallest is without rows.
+    """
+    for source in sources:
+        if source.superseded and source.original is not None:
+            return Path(source.original.places).parent.parent / LISTING_FILE
+    lists = plans_directory(directory).glob(f"*/{LISTING_FILE}")
+    return min(lists, key=lambda path: path.stat().st_size, default=None)
 
 
 def by_original(sources: Sequence[Source], chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:

@@ -29,6 +29,7 @@ class Resumption:
         self._offload = means.offload
         self._calls = means.calls
         self._home = means.home
+        self._log = means.log
         self._keeper = keeper
         self._intake = intake
 
@@ -73,7 +74,7 @@ class Resumption:
             )
             if why_not is None:
                 try:
-                    await self._revive(job, on_unknown)
+                    await self._revive(job, on_unknown, take_over=take_over)
                 except (SourceError, ConfigError) as error:
                     if named:
                         raise
@@ -106,7 +107,7 @@ class Resumption:
             return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
         return None
 
-    async def _revive(self, job: Job, on_unknown: OnUnknown | None) -> None:
+    async def _revive(self, job: Job, on_unknown: OnUnknown | None, *, take_over: bool) -> None:
         """Make an unfinished job one that this process waits for."""
         self._calls.adopt(job.id)
         if on_unknown is not None:
@@ -117,19 +118,35 @@ class Resumption:
         ):
             job = await self._journal.job(job.id)  # it changed meanwhile
         self._keeper.hold(job.id)  # only now: a job that has ended is let go of
-        if job.state is JobState.PLANNING:
-            try:
-                earlier = await self._intake.plan_job(job)
-            except BaseException:
-                self._keeper.let_go(job.id)
-                raise
-            if earlier is not None:
-                self._keeper.let_go(job.id)
-                known = SourceError(
-                    f"job {job.id}: this is job {earlier.id}, which is {earlier.state}; none is made of it"
+        try:
+            await self._plan(job, take_over=take_over)
+        except BaseException:
+            self._keeper.let_go(job.id)
+            raise
+
+    async def _plan(self, job: Job, *, take_over: bool) -> None:
+        """Plan a job that is not planned, or wait until the process has done so that was the first to hold it."""
+        told = False
+        while job.state is JobState.PLANNING and not self._may_plan(job, take_over=take_over):
+            if not told:
+                self._log.info(
+                    "job.planned_elsewhere",
+                    job_id=job.id,
+                    hint="another process reads its files; this one waits for it, unless --take-over is given",
                 )
-                await self._intake.refuse(job, known)
-                raise known
+                told = True
+            await self._keeper.next_change()()
+            job = await self._journal.job(job.id)
+        if job.state is not JobState.PLANNING:
+            return
+        instead = await self._intake.plan_job(job)
+        if instead is not None and instead.id != job.id:
+            known = SourceError(f"job {job.id}: this is job {instead.id}, which is {instead.state}; none is made of it")
+            await self._intake.refuse(job, known)
+            raise known
+
+    def _may_plan(self, job: Job, *, take_over: bool) -> bool:
+        return (self._keeper.hold(job.id) or take_over) and not self._intake.is_planning(job.id)
 
 
 def _going(job: Job) -> JobValues:

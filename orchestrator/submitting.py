@@ -69,18 +69,19 @@ class Submission:
         self._calls.adopt(job.id)
         self._keeper.hold(job.id)
         try:
-            earlier = await self._intake.plan_job(job, located)
+            instead = await self._intake.plan_job(job, located)
         except BaseException:  # cancelled, too: nobody waits for it any longer
             self._forget(job, request)
             raise
         if request.detach:
             self._keeper.let_go(job.id)
-        if earlier is not None:
-            self._calls.disown(job.id)
-            await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)])
-            self._forget(job, request)
-            await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
-        return job, earlier
+        if instead is None or instead.id == job.id:  # planned, by whichever process
+            return job, None
+        self._calls.disown(job.id)
+        await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)])
+        self._forget(job, request)
+        await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
+        return job, instead
 
     async def _predecessor(self, request: ImportRequest, destination: Destination) -> JobId | None:
         """Return the job behind whose end this one begins; ConfigError or JournalError if there is none such."""

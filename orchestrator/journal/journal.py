@@ -166,7 +166,10 @@ class Journal:
         return await self._write(writing.write, lease, tuple(changes), self._now_ms(), as_of)
 
     async def plan_once(self, planned: JobPlanned, found: Sequence[FindingAdded]) -> bool:
-        """Write a job's plan and findings; False, nothing written, if another job got the same key or content first."""
+        """Write a job's plan and findings; False, nothing written, if somebody else was sooner.
+
+        With the plan of this job, that is, or with another job of the same key or content.
+        """
         return await self._write(writing.plan_once, planned, tuple(found), self._now_ms())
 
     async def write_unfenced(

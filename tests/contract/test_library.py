@@ -19,7 +19,7 @@ import pytest
 from orchestrator import ImportRequest, Orchestrator, Settings, driver, finishing, intake
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
-from orchestrator.errors import JournalError, NotDelivered, SourceError
+from orchestrator.errors import JournalError, NotDelivered
 from orchestrator.events import JobFinished
 from orchestrator.model import ExitCode, Job, JobState, Phase
 from orchestrator.source.opening import sha256_of
@@ -238,41 +238,6 @@ def test_a_job_that_is_wanted_again_while_its_end_is_written_ends_once(tmp_path,
                 told = [event async for event in again.events()]
                 assert [isinstance(event, JobFinished) for event in told].count(True) == 1
             assert (await own.wait()).state == JobState.COMPLETE
-
-    asyncio.run(play())
-
-
-def test_a_resumed_plan_that_fails_does_not_end_a_job_that_another_process_planned(tmp_path, monkeypatch):
-    prepare, planned = intake.Intake.prepare, asyncio.Event()
-
-    async def play() -> None:
-        async with (
-            emulated(tmp_path) as (settings, _),
-            Orchestrator.open(settings) as first,
-            Orchestrator.open(settings) as second,
-        ):
-            late = second._intake  # the two differ in nothing else
-
-            async def held() -> bool:
-                return bool(second._keeper.held)
-
-            async def slow(self: intake.Intake, *known: Any, **more: Any) -> intake.Prepared:
-                if self is late:
-                    await planned.wait()
-                    raise SourceError("the file is gone by now")
-                await seen(held)
-                return await prepare(self, *known, **more)
-
-            monkeypatch.setattr(intake.Intake, "prepare", slow)
-            submitting = asyncio.create_task(first.submit(request(tmp_path)))
-            await seen(first.jobs)
-            (known,) = await first.jobs()
-            resuming = asyncio.create_task(second.resume([known.id]))
-            job = await submitting
-            planned.set()
-            with pytest.raises(SourceError, match="gone by now"):
-                await resuming
-            assert (await job.wait()).state == JobState.COMPLETE
 
     asyncio.run(play())
 

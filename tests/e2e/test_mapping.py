@@ -145,7 +145,7 @@ def test_other_names_alone_send_the_file_as_it_is(place: Place, mark: str) -> No
     assert list(failed[0])[4:6] == ["E-Mail", "First Name"]
     assert [one["source_row"] for one in failed] == [str(row.row) for row in rows if row.failure]
     job_id = ended.summary["job_id"]
-    assert not (place.state / "jobs" / job_id / "spool").exists()
+    assert not list(place.state.glob(f"jobs/{job_id}/plans/*/spool"))
 
 
 def test_only_the_last_row_of_a_key_is_sent(place: Place, mark: str) -> None:
@@ -181,7 +181,7 @@ def test_only_the_last_row_of_a_key_is_sent(place: Place, mark: str) -> None:
     for batch in summary["batches"]:
         assert (summary["sources"][batch["source"]]["path"], batch["first_row"]) in starts
 
-    assert not (place.state / "jobs" / summary["job_id"] / "spool").exists()
+    assert not list(place.state.glob(f"jobs/{summary['job_id']}/plans/*/spool"))
     assert place.run("report", summary["job_id"], "--out", "again").code == 0
     for name in ("failures.csv", "warnings.csv", "superseded.csv"):
         assert (place.directory / "again" / name).read_bytes() == (place.directory / "report" / name).read_bytes()

@@ -32,7 +32,7 @@ def western(mark: str, count: int) -> list[dict[str, str]]:
 
 
 def copies(place: Place) -> list[Path]:
-    return list(place.state.glob("jobs/*/spool/*")) + list(place.state.glob("scratch/*"))
+    return list(place.state.glob("jobs/*/plans/*/spool/*")) + list(place.state.glob("scratch/*"))
 
 
 def rewrite(place: Place, encoding: str) -> None:
