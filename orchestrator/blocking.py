@@ -14,7 +14,7 @@ from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
 from orchestrator.schedule.state import IN_FLIGHT
 
-_ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
+_ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,27 +25,32 @@ class Blocker:
     job_id: JobId
     chunk: ChunkId
     batch_id: BatchId | None  # None: its answer is lost or still to come
-    shared: bool  # keys; else the two jobs exclude each other, by their static list or their lookup field
+    shared: bool | None  # keys; None: nobody knows here; else they exclude each other by list or lookup field
 
 
 async def find_blockers(
     journal: Journal, offload: Offload, state_dir: Path, job: Job, chunks: Sequence[Chunk]
 ) -> tuple[Blocker, ...]:
-    """Return what the first unsent chunk of a job waits for; nothing as long as its keys were not looked at."""
+    """Return what the first unsent chunk of a job waits for; nothing as long as its keys were not looked at.
+
+    Of a job that has ended, what was left in doubt counts as long as its claims are kept.
+    """
     unsent = [chunk for chunk in chunks if chunk.phase is Phase.READY]
     if job.state is not JobState.RUNNING or not unsent:
         return ()
     first = min(unsent, key=lambda chunk: (chunk.span.source, chunk.span.first_row))
     space, claims = space_of(job), file_of(job_directory(state_dir, job), first)
     found = []
-    for other in await journal.jobs(host=job.host, states=_ALIVE):
+    for other in await journal.occupying(job.host, since_ms=0):
         theirs, directory = space_of(other), job_directory(state_dir, other)
+        elsewhere = job.home is not None and other.home is not None and job.home.id != other.home.id
         for chunk in await journal.chunks(other.id):
-            if chunk.phase not in IN_FLIGHT:
+            file = file_of(directory, chunk)
+            if chunk.phase not in IN_FLIGHT or (other.state in _ENDED and not (elsewhere or file.exists())):
                 continue
             comparable = space.meets(theirs) and space.key_field == theirs.key_field
-            shared = comparable and await offload.run(in_common, claims, file_of(directory, chunk))
-            if shared or space.excludes(theirs):
+            shared = comparable and (None if elsewhere else await offload.run(in_common, claims, file))
+            if shared is not False or space.excludes(theirs):
                 found.append(
                     Blocker(waiting=first.id, job_id=other.id, chunk=chunk.id, batch_id=chunk.batch_id, shared=shared)
                 )

@@ -109,6 +109,7 @@ class DrivenJob:
     sources: tuple[Source, ...]
     directory: Path  # its own part of the state directory
     chunks: dict[ChunkId, Chunk]
+    elsewhere: bool = False  # it belongs to another state directory: of its files, none is looked for here
     outlook: Outlook = field(default_factory=Outlook)
 
     def part(self, chunk: ChunkId) -> Path:

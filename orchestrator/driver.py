@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from shutil import rmtree
 
 import anyio
 import structlog
@@ -24,16 +23,18 @@ from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import JournalError, JournalUnreachable, MarketoError, SourceError
+from orchestrator.errors import JournalError, JournalUnreachable, MarketoError
 from orchestrator.finishing import Finisher
+from orchestrator.hashing import Hashing
 from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
-from orchestrator.journal.changes import SourceHashed, Told, UsageTold
+from orchestrator.journal.changes import Told, UsageTold
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Lease
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import next_try_ms, quota_day
 from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Source, Wish
+from orchestrator.occupants import ENDED, Occupants
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
 from orchestrator.probes import Probes
@@ -41,7 +42,6 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import IN_FLIGHT, Limits
-from orchestrator.source.opening import sha256_of
 from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
@@ -53,7 +53,6 @@ USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often
 USAGE_WAITED_FOR_S = 5.0
 
 ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
-ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
 STOPS = {Wish.PAUSE: Stop.PAUSED, Wish.CANCEL: Stop.CANCELLED}
 
@@ -102,6 +101,10 @@ class Driver:
         self._desk = Desk(journal=journal, lease=lease, calls=calls, scheduler=self._scheduler, clock=clock)
         self._crowd = Crowd()
         self._uploads = Uploads(self._desk, client=client, offload=offload, crowd=self._crowd, salt=salt)
+        self._occupants = Occupants(
+            self._desk, uploads=self._uploads, scheduler=self._scheduler, state_dir=state_dir, home=home, log=log
+        )
+        self._hashing = Hashing(self._desk, offload=offload, log=log)
         self._batches = Batches(self._desk, client=client, offload=offload)
         self._finisher = Finisher(
             journal=journal, lease=lease, offload=offload, write=self._desk.write, now_ms=clock.now_ms
@@ -113,7 +116,6 @@ class Driver:
         self._submission: anyio.CancelScope | None = None
         self._draining = False
         self._seen: set[JobId] = set()
-        self._hashed: dict[JobId, asyncio.Event] = {}  # set when the sources' hashes are known, or cannot be
         self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
         self._heeded: dict[JobId, Wish] = {}
         self._short = False  # of calls for more submissions
@@ -157,6 +159,7 @@ class Driver:
                 tasks.start_soon(self._housekeeping.run)
                 with anyio.move_on_after(USAGE_WAITED_FOR_S):
                     await self._usage_asked.wait()
+                await self._occupants.take_in(self._lease.host)
                 while not self._draining or self._submission is not None:
                     await self._turn(tasks)
                 tasks.cancel_scope.cancel()
@@ -175,9 +178,7 @@ class Driver:
             if isinstance(fact, m.JobEnded):
                 self._take_out(fact.job)
         await self._look_for_jobs(self._clock.now_ms())
-        for job in [job for job in self._desk.jobs if job not in self._hashed]:
-            self._hashed[job] = asyncio.Event()
-            tasks.start_soon(self._hash, self._desk.jobs[job], self._hashed[job])
+        self._hashing.begin(tasks)
         self._tell_calls()
         now_ms = self._clock.now_ms()
         wake_ms = max(self._looked_ms, now_ms) + LOOK_FOR_JOBS_MS
@@ -360,33 +361,21 @@ class Driver:
 
     def _take_out(self, job: JobId) -> None:
         """Forget a job that has ended, and look at once whether somebody wants it again by now."""
-        del self._desk.jobs[job], self._hashed[job]
+        del self._desk.jobs[job]
+        self._hashing.forget(job)
         self._sending.discard(job)
         self._seen.discard(job)
         self._heeded.pop(job, None)
         self._looked_ms = 0
 
-    async def _hash(self, driven: DrivenJob, done: asyncio.Event) -> None:
-        """Write the SHA-256 of each source; one that has changed meanwhile has none, the uploads tell the rest."""
-        for source in driven.sources:
-            if source.sha256 is None:
-                try:
-                    sha256 = await sha256_of(source, self._offload)
-                except SourceError as error:
-                    self._log.info("source.not_hashed", job_id=driven.job.id, reason=str(error))
-                else:
-                    await self._desk.write(SourceHashed(job_id=driven.job.id, index=source.index, sha256=sha256))
-        done.set()
-
     async def _finish(self, command: m.FinishJob) -> m.Fact:
         driven = self._desk.jobs[command.job]
-        await self._hashed[command.job].wait()
+        await self._hashing.ended(command.job)
         ended = await self._finisher.finish(driven.job, driven.directory, command.stops)
         if ended is None:  # it is taken in again, as the journal has it now
             self._log.info("job.wanted_otherwise", job_id=command.job, stops=command.stops)
         else:
             self._ended(ended.id)
-            await self._offload.run(rmtree, driven.directory / "claims", ignore_errors=True)
             self._log.info("job.finished", job_id=ended.id, state=ended.state, exit_code=ended.exit_code)
         return m.JobEnded(job=command.job)
 

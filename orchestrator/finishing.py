@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 from orchestrator import events
 from orchestrator.errors import OrchestratorError
@@ -16,7 +17,7 @@ from orchestrator.offload import Offload
 from orchestrator.outcome import gather, remove_copies, report_job, summarise_job
 from orchestrator.report.ending import worst
 from orchestrator.schedule.messages import Stop
-from orchestrator.schedule.state import FINAL
+from orchestrator.schedule.state import FINAL, IN_FLIGHT
 
 _OVER = (JobState.COMPLETE, JobState.CANCELLED)
 _PAUSES = (Stop.THRESHOLD, Stop.CANARY, Stop.PAUSED)
@@ -79,6 +80,8 @@ class Finisher:
         stopped = None if over else replace(job, wish=_wish_of(stops))
         if not await self._journal.write(self._lease, [*findings, changed, Told(event=told)], as_of=stopped):
             return None
+        if not any(chunk.phase in IN_FLIGHT for chunk in chunks):  # else whoever drives later compares with them
+            await self._offload.run(rmtree, directory / "claims", ignore_errors=True)
         if state in _OVER and over:  # nothing is sent any more
             await self._offload.run(remove_copies, directory)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)

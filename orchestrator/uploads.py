@@ -81,6 +81,8 @@ class Uploads:
         driven, chunk, source = self._desk.find(command.chunk)
 
         def compute() -> Fingerprints:
+            if driven.elsewhere:
+                raise SourceError("the files of a job of another state directory are not looked for here")
             return claims_of(source, chunk.span, driven.job.key_columns, self._salt)
 
         space = space_of(driven.job)

@@ -128,6 +128,10 @@ class Journal:
         """Return the highest batch id that is known of a subscription, None if there is none."""
         return await self._read(reading.last_batch_id, host)
 
+    async def occupying(self, host: str, *, since_ms: int) -> list[Job]:
+        """Return the jobs, in any state, with uploads since a moment that Marketo may be at work on, oldest first."""
+        return await self._read(reading.occupying, host, since_ms)
+
     async def submissions(self, host: str, after: BatchId) -> tuple[Chunk, ...]:
         """Return the chunks in doubt or being sent, and those with a batch behind ``after``, in the order of sending."""
         return await self._read(reading.submissions, host, after)

@@ -14,7 +14,8 @@ from orchestrator.journal.schema import calls, chunks, events, findings, jobs, s
 from orchestrator.journal.values import Backlog, Counters, DayCalls, Progress, Tally, Wait
 from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source, Target
 
-NOT_IMPORTED: Final = (Phase.READY, Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
+UNFINISHED: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
+NOT_IMPORTED: Final = (Phase.READY, *UNFINISHED)
 OTHERS: Final = "others"  # in place of a kind of calls: those that others made
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
 _KEPT: Final = jobs.c.pruned_ms.is_(None)  # the others are being removed
@@ -190,6 +191,13 @@ def last_batch_id(connection: Connection, host: str) -> BatchId | None:
     of_host = select(func.max(chunks.c.batch_id), func.max(chunks.c.last_batch_id))
     found = connection.execute(of_host.join(jobs, jobs.c.id == chunks.c.job_id).where(jobs.c.host == host)).one()
     return max((BatchId(number) for number in found if number is not None), default=None)
+
+
+def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
+    """Return a subscription's jobs with chunks sent since a moment whose batch is not known to be finished."""
+    sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)
+    query = select(jobs).where(_KEPT, jobs.c.host == host, jobs.c.id.in_(sent)).order_by(jobs.c.created_ms, jobs.c.id)
+    return [codec.unpack_job(row) for row in fetch(connection, query)]
 
 
 def submissions(connection: Connection, host: str, after: BatchId) -> tuple[Chunk, ...]:

@@ -153,7 +153,8 @@ class Scheduler:
 
     def _collecting(self) -> list[TrackedChunk]:
         """Return the finished batches to be collected, first those that Marketo forgets first."""
-        moving = [c for job in self.known.jobs.values() if not job.finishing for c in job.moving]
+        driven = [job for job in self.known.jobs.values() if not job.finishing and not job.occupies]
+        moving = [c for job in driven for c in job.moving]
         return sorted((c for c in moving if c.phase is Phase.COLLECTING), key=lambda c: (c.submitted_ms, c.id))
 
     def _collections(self, now_ms: int) -> Iterator[m.Command]:
@@ -268,7 +269,9 @@ class Scheduler:
     def _is_over(self, job: TrackedJob) -> bool:
         """Tell whether nothing more can happen to a job in this run."""
         if not job.sends:
-            return not job.ready and not job.moving  # else it ended before, and somebody has to resume it
+            return (
+                not job.occupies and not job.ready and not job.moving
+            )  # else it ended before, and somebody has to resume it
         if job.at_work or any(c.phase is Phase.SUBMITTING for c in job.moving):
             return False
         if Stop.DENIED in job.stops or Stop.GAVE_UP in job.stops:

@@ -83,12 +83,17 @@ class ChunkSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobArrived:
-    """A job is to be driven; with ``sends`` off only what is under way already is seen to its end."""
+    """A job is to be driven; with ``sends`` off only what is under way already is seen to its end.
+
+    One that ``occupies`` has ended, or is driven elsewhere.  Only what it takes at Marketo counts: its slots and its
+    claims, until its batches are found finished, or can be at work no more.
+    """
 
     job: JobId
     space: Space
     chunks: tuple[ChunkSeen, ...]
     sends: bool = True
+    occupies: bool = False  # never with ``sends``
     failed_max: Share | None = None  # of the rows whose outcome is known; more stop the job
     stops_behind_canary: bool = False
     waits_for_quota: bool = True

@@ -18,7 +18,7 @@ class Seeking:
 
     def plan(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Look for the batch of a chunk in doubt once everything has settled, if its job wants that."""
-        wanted = chunk.phase is Phase.UNKNOWN and chunk.job.on_unknown is OnUnknown.PROBE
+        wanted = chunk.phase is Phase.UNKNOWN and chunk.job.on_unknown is OnUnknown.PROBE and not chunk.job.occupies
         chunk.seek_ms = now_ms + self._settle_ms if wanted else None
 
     def decide(self, job: TrackedJob, on_unknown: OnUnknown, now_ms: int) -> None:

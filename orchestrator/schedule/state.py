@@ -196,6 +196,7 @@ class TrackedJob:
     id: JobId
     space: Space
     sends: bool
+    occupies: bool = False  # nothing of it is collected, looked for or ended here
     gate: Gate  # closed while its static list is busy
     tally: Tally
     on_unknown: OnUnknown = OnUnknown.PROBE
@@ -298,6 +299,7 @@ def make_job(fact: JobArrived, gate: Gate, *, slow_start: bool) -> TrackedJob:
         id=fact.job,
         space=fact.space,
         sends=fact.sends,
+        occupies=fact.occupies,
         gate=gate,
         tally=Tally(fact.failed_max),
         on_unknown=fact.on_unknown,

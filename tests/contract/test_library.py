@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ImportRequest, Orchestrator, Settings, driver, finishing, intake
+from orchestrator import ImportRequest, Orchestrator, Settings, finishing, hashing, intake
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
 from orchestrator.errors import JournalError, NotDelivered
@@ -402,5 +402,5 @@ def test_a_job_ends_when_its_sources_are_hashed_or_cannot_be(tmp_path, monkeypat
             assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
             assert summary.sources[0].sha256 == (None if changes else hashlib.sha256(content).hexdigest())
 
-    monkeypatch.setattr(driver, "sha256_of", held_up)
+    monkeypatch.setattr(hashing, "sha256_of", held_up)
     asyncio.run(play())

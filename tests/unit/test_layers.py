@@ -38,6 +38,7 @@ FLOORS = (
     {
         "uploads",
         "batches",
+        "hashing",
         "housekeeping",
         "probes",
         "inquiry",
@@ -47,6 +48,7 @@ FLOORS = (
         "ledger",
         "moving",
     },
+    {"occupants"},
     {"driver", "canary", "forecast"},
     {"keeping", "intake"},
     {"resuming", "submitting", "control", "preview"},

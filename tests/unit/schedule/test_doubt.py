@@ -353,6 +353,39 @@ def test_what_a_job_leaves_in_doubt_keeps_its_claims_after_the_job():
     assert story.decide(at_ms=WORST_MS) == ["release 1", "submit 2"]
 
 
+def test_of_a_job_that_only_occupies_nothing_is_looked_for_collected_or_ended():
+    story = Story()
+    story.job(
+        chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001),
+        chunk(2, phase=Phase.UNKNOWN, submitted_ms=0, hold_until_ms=5_000),
+        chunk(3, phase=Phase.CANCELLED),
+        chunk(4, phase=Phase.COLLECTING, submitted_ms=0, batch_id=1004),
+        sends=False,
+        occupies=True,
+        space=EMAIL,
+        on_unknown=OnUnknown.PROBE,
+    )
+    story.job(chunk(5), chunk(6), name="b", space=EMAIL)
+    assert story.state()["held"] == [1, 2]
+    for number, conflicts in ((1, ()), (2, ()), (5, (1,)), (6, (2,))):
+        assert f"claims {number}" in story.decide()
+        story.claims(number, *conflicts)
+    story.polled(1, BatchStatus.COMPLETE)
+    assert story.decide(at_ms=1_000) == ["release 1", "submit 5", f"wait {WORST_MS}"]
+    story.accepted(5)
+    assert story.finish(5, at_ms=60_000) == ["release 5", f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS - 1) == [f"wait {WORST_MS}"]
+    assert story.decide(at_ms=WORST_MS) == ["release 2", "submit 6"]
+
+
+def test_a_job_that_only_occupies_does_not_end_when_marketo_has_forgotten_all_of_it():
+    story = Story()
+    story.job(chunk(1, phase=Phase.SUBMITTED, submitted_ms=0, batch_id=1001), sends=False, occupies=True)
+    assert story.decide() == ["poll 1"]
+    story.tell(m.BatchGone(chunk=ChunkId(1)))
+    assert story.decide() == []
+
+
 def test_a_job_that_comes_back_takes_over_what_it_left():
     story = Story(give_up_ms=1_000)
     story.job(chunk(1), chunk(2))
