@@ -4,15 +4,16 @@
 
     OrchestratorError
     ├─ ConfigError
-    ├─ SourceError            EncodingError · HeaderError · RecordTooLarge · UnterminatedQuote · SourceChanged
+    ├─ SourceError            EncodingError · HeaderError · RecordTooLarge · UnterminatedQuote · SourceChanged · NoRoom
     ├─ MarketoError           .subscription .request_id .code
     │  ├─ NotDelivered        certain: safe to send again
     │  ├─ DeliveryUnknown     sent, answer lost: reconcile before sending again
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    └─ JournalError           JournalCorrupt · Fenced · JournalUnreachable · JournalVersionUnknown ·
-                              SubscriptionBusy
+    ├─ JournalError           JournalCorrupt · Fenced · JournalStalled · JournalUnreachable · JournalVersionUnknown ·
+    │                         SubscriptionBusy
+    └─ FileUnwritten          of the state or output directory; made again when it can be
 
 The branches are drawn by what the caller does next.  A message says what happened, where, and what to do;
 it carries neither secrets nor the contents of rows.
@@ -54,6 +55,10 @@ class UnterminatedQuote(SourceError):
 
 class SourceChanged(SourceError):
     """The file is no longer the one that was planned."""
+
+
+class NoRoom(SourceError):
+    """A copy of the source has to be made, and there is no room for it now."""
 
 
 # --- Marketo -----------------------------------------------------------------------------------------
@@ -143,6 +148,10 @@ class JournalCorrupt(JournalError):
     """The journal's file is damaged."""
 
 
+class JournalStalled(JournalError):
+    """The journal cannot be read or written now: its disk is full, or somebody keeps it locked."""
+
+
 class JournalUnreachable(JournalError):
     """The database that holds the journal cannot be reached now; what was being written may or may not be there."""
 
@@ -157,3 +166,10 @@ class Fenced(JournalError):
 
 class SubscriptionBusy(JournalError):
     """Another process is driving the subscription."""
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+class FileUnwritten(OrchestratorError):
+    """A result file or a report cannot be written now; nothing is lost, and it can be made again."""

@@ -21,7 +21,7 @@ from orchestrator.clock import Clock
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.draft import draft
-from orchestrator.errors import ConfigError, JournalError, SourceError
+from orchestrator.errors import ConfigError, JournalError, NoRoom, SourceError
 from orchestrator.fetching import fetch
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
@@ -223,6 +223,7 @@ class Intake:
         Raises:
             SourceError: a source, or the target, is not as it must be, or was given before; the journal has the job
                 as failed.
+            NoRoom: a copy of a source cannot be made now; the job can be resumed.
             MarketoError: Marketo cannot be asked.
 
         """
@@ -238,6 +239,8 @@ class Intake:
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options, workspace=workspace)
             instead = await self._write_plan(job, prepared)
+        except NoRoom:  # that passes: it is planned anew by whoever resumes it
+            raise
         except (SourceError, ConfigError) as error:
             if await self.refuse(job, error) or (instead := await self._journal.job(job.id)).state is JobState.FAILED:
                 raise

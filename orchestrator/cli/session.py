@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shlex
@@ -23,11 +24,14 @@ from orchestrator.errors import (
     AccessDenied,
     ConfigError,
     DailyQuotaExhausted,
+    FileUnwritten,
     InvalidRequest,
     JournalError,
+    JournalStalled,
     JournalUnreachable,
     JournalVersionUnknown,
     MarketoError,
+    NoRoom,
     NotDelivered,
     OrchestratorError,
     SourceError,
@@ -100,6 +104,8 @@ def explain(
     code = exit_code_of(error) if code is None else code
     if isinstance(error, OrchestratorError):
         console.insist(f"Error: {log.redact_text(str(error))}", "bad")
+    elif isinstance(error, OSError) and code is ExitCode.INTERRUPTED:
+        console.insist(f"Error: {error.strerror}: make room where state.dir and the reports are", "bad")
     elif code is ExitCode.INTERNAL:
         console.insist(f"Error: unexpected {type(error).__name__}; --verbose shows where", "bad")
         if console.verbose:
@@ -135,6 +141,10 @@ def exit_code_of(error: BaseException) -> ExitCode:
     match error:
         case KeyboardInterrupt() | asyncio.CancelledError():
             return ExitCode.SIGINT
+        case NoRoom() | FileUnwritten() | JournalStalled():
+            return ExitCode.INTERRUPTED
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ExitCode.INTERRUPTED
         case ConfigError() | JournalVersionUnknown():
             return ExitCode.USAGE
         case SourceError() | InvalidRequest():
@@ -189,7 +199,7 @@ class Interruption:
                 raise
             tell_code(self._console, self.code, "orchestrator resume")
             return self.code
-        except (OrchestratorError, BaseExceptionGroup) as error:
+        except (OrchestratorError, OSError, BaseExceptionGroup) as error:
             cause = _first(error) if isinstance(error, BaseExceptionGroup) else error
             code = exit_code_of(cause)
             if self._orchestrator is None or code is not ExitCode.INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError
+from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled
 
 _PRIMARY_MASK: Final = 0xFF  # SQLite's extended result codes carry the primary one in their lowest byte
 
@@ -29,6 +30,8 @@ _ADVICE: Final = {
     sqlite3.SQLITE_CONSTRAINT: "what was to be written contradicts what is there; nothing of it was written",
 }
 
+_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
+_PASSING_OF_FILES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FAULTS: Final = (StatementError, sqlite3.Error, OSError, OverflowError, UnicodeEncodeError, json.JSONDecodeError)
 
 
@@ -51,9 +54,11 @@ def explain(path: Path, error: BaseException) -> JournalError:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return corrupt(path, str(error))
         advice = _ADVICE.get(code)
-        return JournalError(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
+        kind = JournalStalled if code in _PASSING else JournalError
+        return kind(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
     if isinstance(error, OSError):
-        return JournalError(f"the journal {path}: {error.strerror or error}: {error.filename or path}")
+        kind = JournalStalled if error.errno in _PASSING_OF_FILES else JournalError
+        return kind(f"the journal {path}: {error.strerror or error}: {error.filename or path}")
     if isinstance(error, json.JSONDecodeError):
         return corrupt(path, "a stored value is no JSON")
     return JournalError(f"the journal {path}: a value cannot be stored in it ({type(error).__name__})")

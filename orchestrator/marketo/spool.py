@@ -13,7 +13,7 @@ import aiofiles.os
 import anyio
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import FileUnwritten
 
 
 class Spool:
@@ -77,6 +77,6 @@ def _explained(to: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OrchestratorError(
+        raise FileUnwritten(
             f"{to} cannot be written: {error.strerror or type(error).__name__}. Make room or give access, then resume."
         ) from None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import FileUnwritten
 
 WRITE_BUFFER_BYTES = 1 << 20  # rows are short; one system call per row would be most of the time
 
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary = None
         _sync_directory(path.parent)
     except OSError as error:
-        raise OrchestratorError(
+        raise FileUnwritten(
             f"Cannot write {path}: {error.strerror or error}. "
             f"Make room, or make the directory writable, or choose another one; then ask for the report again."
         ) from error

@@ -7,6 +7,7 @@ whole or it is not there: an error, a wish to stop, or a full disk removes what 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -14,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from orchestrator.errors import SourceError
+from orchestrator.errors import NoRoom, SourceError
 
+_PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 RESERVE_BYTES: Final = 268_435_456  # left free on the disk: claims are up to 128 MB, journal and results need more
 CHECK_EVERY_BYTES: Final = 67_108_864  # how much is written between two looks at the free space
 
@@ -105,7 +107,7 @@ class Copy:
         """Append data.
 
         Raises:
-            SourceError: the disk is full, or would be.
+            NoRoom: the disk is full, or would be.
             Stopped: nobody waits for it.
 
         """
@@ -126,7 +128,8 @@ class Copy:
         check_room(self.path.parent, bytes_wanted, f"{self._of}: a copy of it has to be made")
 
     def _failed(self, error: OSError) -> SourceError:
-        return SourceError(
+        kind = NoRoom if error.errno in _PASSING else SourceError
+        return kind(
             f"{self._of}: a copy of it cannot be made in {self.path.parent}: {error.strerror or error}. Make room "
             "there, or choose another directory with --set state.dir=DIR."
         )
@@ -136,13 +139,13 @@ def check_room(directory: Path, bytes_wanted: int, what: str) -> None:
     """Refuse to fill a disk; ``what`` says for whom and what for.
 
     Raises:
-        SourceError: there is no room for so many bytes.
+        NoRoom: there is no room for so many bytes.
 
     """
     free = shutil.disk_usage(directory).free
     if free < bytes_wanted + RESERVE_BYTES:
         wanted = f" {bytes_wanted:,} bytes more and" if bytes_wanted else ""
-        raise SourceError(
+        raise NoRoom(
             f"{what} in {directory}, and there is no room for it: it needs{wanted} {RESERVE_BYTES:,} left free, and "
             f"{free:,} are. Make room there, or choose another disk with --set state.dir=DIR."
         )

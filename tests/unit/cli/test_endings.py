@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -170,6 +171,11 @@ def test_every_exit_code_has_a_meaning():
         (errors.Unavailable("x", code="611"), 5),
         (errors.MalformedResponse("x"), 5),
         (errors.SubscriptionBusy("x"), 5),
+        (errors.JournalStalled("x"), 5),
+        (errors.NoRoom("x"), 5),
+        (errors.FileUnwritten("x"), 5),
+        (OSError(errno.ENOSPC, "no space left"), 5),
+        (OSError(errno.EACCES, "denied"), 1),
         (errors.AccessDenied("x", code="603"), 6),
         (errors.DailyQuotaExhausted("x", code="607"), 8),
         (errors.JournalCorrupt("x"), 1),

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError
+from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled
 from orchestrator.journal.faults import explained
 
 PATH = Path("/state/journal.db")
@@ -34,7 +34,7 @@ def test_a_full_disk(connection):
     with explanation() as caught, explained(PATH):
         connection.execute("INSERT INTO t VALUES (zeroblob(100000))")
     assert "the disk is full: free some space there, then resume" in str(caught.value)
-    assert type(caught.value) is JournalError
+    assert type(caught.value) is JournalStalled
 
 
 def test_a_locked_file(connection, tmp_path):
@@ -44,6 +44,7 @@ def test_a_locked_file(connection, tmp_path):
         connection.execute("BEGIN IMMEDIATE")
     other.close()
     assert "another process keeps it locked" in str(caught.value)
+    assert type(caught.value) is JournalStalled
 
 
 def test_a_file_that_may_not_be_written(connection, tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from orchestrator.errors import (
     AccessDenied,
     ConfigError,
+    FileUnwritten,
     InvalidRequest,
     MalformedResponse,
     NotDelivered,
-    OrchestratorError,
     RateLimited,
     TooLarge,
     Unavailable,
@@ -256,7 +256,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     outcome = outcome_of(
         Peer(answering(200, FAILURES, "text/csv")), lambda client: client.fetch(ResultKind.FAILURES, Leads(), BATCH, to)
     )
-    assert type(outcome) is OrchestratorError
+    assert type(outcome) is FileUnwritten
     assert str(to) in str(outcome)
 
 
@@ -265,7 +265,7 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path):
     victim.write_bytes(b"precious")
     (tmp_path / ".f.part").symlink_to(victim)
     work = lambda client: client.fetch(ResultKind.FAILURES, Leads(), BATCH, tmp_path / "f")  # noqa: E731
-    assert type(outcome_of(Peer(answering(200, FAILURES, "text/csv")), work)) is OrchestratorError
+    assert type(outcome_of(Peer(answering(200, FAILURES, "text/csv")), work)) is FileUnwritten
     assert victim.read_bytes() == b"precious"
 
 

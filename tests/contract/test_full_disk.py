@@ -1,0 +1,63 @@
+"""A disk without room: whatever was begun can be resumed when there is room again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import namedtuple
+
+import pytest
+from structlog.testing import capture_logs
+
+from orchestrator import ImportRequest, Orchestrator
+from orchestrator.config import Settings
+from orchestrator.errors import JournalStalled, NoRoom
+from orchestrator.model import JobState
+from tests.contract.test_library import emulated, request, seen
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_job_whose_copy_has_no_room_is_planned_by_resume(tmp_path, monkeypatch):
+    (tmp_path / "leads.csv").write_bytes("email,firstName\na@example.com,Zoë\n".encode("utf-16"))
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            full = monkeypatch.context()
+            with full as patched:
+                patched.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0))
+                async with Orchestrator.open(settings) as orchestrator:
+                    with pytest.raises(NoRoom, match="Make room there"):
+                        await orchestrator.submit(ImportRequest(sources=[str(tmp_path / "leads.csv")]))
+            async with Orchestrator.open(settings) as orchestrator:
+                (job,) = await orchestrator.jobs()
+                assert job.state is JobState.PLANNING
+                resumed = await orchestrator.resume([job.id])
+                assert (await resumed.jobs[0].wait()).rows.accepted == 1
+
+    with capture_logs():
+        asyncio.run(play())
+
+
+def test_a_journal_whose_disk_fills_in_the_middle_of_a_job_ends_it_for_now(tmp_path):
+    async def filled(settings: Settings) -> None:
+        async with Orchestrator.open(settings) as orchestrator:
+            job = await orchestrator.submit(request(tmp_path, rows=600))
+
+            async def begun() -> bool:
+                return any(chunk.attempts for chunk in (await job.status()).chunks)
+
+            await seen(begun)
+            await orchestrator._journal._read(lambda each: each.exec_driver_sql("PRAGMA max_page_count = 1"))
+            await job.wait()
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            with pytest.raises(JournalStalled, match="the disk is full: free some space there, then resume"):
+                await filled(settings)
+            async with Orchestrator.open(settings) as orchestrator:
+                resumed = await orchestrator.resume()
+                assert (await resumed.jobs[0].wait()).rows.accepted == 600
+
+    with capture_logs():
+        asyncio.run(play())

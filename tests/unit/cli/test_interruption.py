@@ -1,0 +1,63 @@
+"""What a command that sends does with errors that pass: the code says so, and the next command is named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any, cast
+
+import pytest
+
+from orchestrator import errors
+from orchestrator.cli.common import Output
+from orchestrator.cli.console import Console
+from orchestrator.cli.session import Interruption
+
+
+class Sender:
+    def drain(self, reason: str) -> None:
+        pass
+
+
+def ended(error: Exception, *, sending: bool = True, signalled: bool = False) -> int:
+    interruption = Interruption(Console(Output()))
+
+    async def body() -> Any:
+        if sending:
+            interruption.sending(cast(Any, Sender()), drain_s=1, flags=" --journal sqlite:///j.db")
+        if signalled:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await interruption.unless_stopped(asyncio.Event().wait())
+        raise error
+
+    return int(asyncio.run(interruption.over(body)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.JournalStalled("full"),
+        errors.JournalUnreachable("away"),
+        ExceptionGroup("", [errors.JournalStalled("x")]),
+    ],
+)
+def test_what_passes_names_the_command_that_goes_on(error, capsys):
+    assert ended(error) == 5
+    told = capsys.readouterr().err
+    assert "Exit code 5: stopped by something that passes" in told
+    assert told.endswith("Next: orchestrator resume --journal sqlite:///j.db\n")
+
+
+def test_after_a_signal_it_is_the_signal_that_counts(capsys):
+    assert ended(errors.JournalUnreachable("away"), signalled=True) == 143
+    assert "Error: away" in (told := capsys.readouterr().err)
+    assert told.endswith("Next: orchestrator resume --journal sqlite:///j.db\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "sending"), [(errors.JournalCorrupt("x"), True), (errors.JournalUnreachable("before"), False)]
+)
+def test_everything_else_is_raised(error, sending):
+    with pytest.raises(type(error)):
+        ended(error, sending=sending)
