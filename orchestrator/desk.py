@@ -141,6 +141,7 @@ class DrivenJob:
             submitted_ms=chunk.submitted_ms,
             hold_until_ms=chunk.hold_until_ms,
             canary=chunk.canary,
+            too_large=chunk.too_large,
         )
 
 

@@ -153,6 +153,9 @@ class Driver:
             JournalError: a fact could not be made durable.
 
         """
+        learned = await self._journal.learned_cap(self._lease.host)
+        if learned is not None:
+            self._scheduler.known.cap.recall(learned.bytes_max, learned.learned_ms)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._ask_usage)

@@ -365,6 +365,7 @@ class Chunk:
     unmatched: int = 0  # within failed: failure rows that fit no source row
     adopted: bool = False  # its batch was found by evidence, for the answer that named it was lost
     resent: int = 0  # how often it was sent again although an earlier upload may have arrived
+    too_large: bool = False  # Marketo refused it for its size: it is cut before it is sent again
 
     @property
     def deadline_ms(self) -> int | None:

@@ -6,6 +6,7 @@ Each method carries out one command of the heart and returns the fact it made.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from orchestrator.claims import ClaimStore, Fingerprints, file_of
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
 from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
-from orchestrator.journal.changes import Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
+from orchestrator.journal.changes import CapLearned, Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
 from orchestrator.marketo.client import Client
 from orchestrator.model import Chunk, Finding, Job, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
@@ -25,7 +26,7 @@ from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.source import keys
 from orchestrator.source.opening import SpanContent, read_span
 from orchestrator.source.places import restore, rows_in_words
-from orchestrator.source.split import replan
+from orchestrator.source.split import replan, share_out
 
 TOKEN_LIFE_FACTOR = 2  # how much longer than an upload is expected to take its token must live when it starts
 
@@ -166,13 +167,7 @@ class Uploads:
             await self._desk.update(driven, chunk, unsent, Told(event=told), *found)
             return fact
         if isinstance(error, TooLarge):
-            size = body_bytes(source, chunk.span)
-            finding = Finding(
-                kind="upload_too_large", message=f"Marketo refuses uploads of {size} bytes; smaller ones are sent."
-            )
-            unsent["phase"] = Phase.READY
-            await self._desk.update(driven, chunk, unsent, FindingAdded(job_id=driven.job.id, finding=finding))
-            return m.ChunkTooLarge(chunk=chunk.id, body_bytes=size)
+            return await self._too_large(driven, chunk, body_bytes(source, chunk.span))
         if isinstance(error, AccessDenied):
             await self._desk.update(driven, chunk, unsent, *self._desk.found(driven, "access_denied", str(error)))
             return m.AccessLost(chunk=chunk.id)
@@ -182,6 +177,17 @@ class Uploads:
         hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
         await self._lost(driven, chunk, str(error), hold_until_ms)
         return m.ChunkDeliveryLost(chunk=chunk.id)
+
+    async def _too_large(self, driven: DrivenJob, chunk: Chunk, size: int) -> m.Fact:
+        """Note that an upload of this size was refused for it; who drives after this process knows the limit, too."""
+        message = f"Marketo refuses uploads of {size} bytes; smaller ones are sent."
+        finding = Finding(kind="upload_too_large", message=message)
+        changes: list[Change] = [FindingAdded(job_id=driven.job.id, finding=finding)]
+        cap = self._desk.known.cap.lowered(size)
+        if cap is not None:
+            changes.append(CapLearned(bytes_max=cap, learned_ms=self._desk.clock.now_ms()))
+        await self._desk.update(driven, chunk, {"phase": Phase.READY, "too_large": True}, *changes)
+        return m.ChunkTooLarge(chunk=chunk.id, body_bytes=size)
 
     async def _found_taken(self, job: Job) -> tuple[Change, ...]:
         """Note a full queue; return what is to be told of it unless the job's findings have it from an earlier run."""
@@ -222,10 +228,10 @@ class Uploads:
             job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, parts=len(parts), cause=cause
         )
         await self._desk.write(ChunkParted(chunk_id=chunk.id, parts=parts), Told(event=told))
-        chunks = await self._desk.journal.chunks(driven.job.id)
-        driven.chunks = {each.id: each for each in chunks}
-        children = [driven.seen(each) for each in chunks if each.parent == chunk.id]
-        return m.ChunkParted(chunk=chunk.id, parts=tuple(children))
+        children = await self._desk.journal.parts(chunk.id)
+        driven.chunks[chunk.id] = replace(chunk, phase=Phase.SPLIT)
+        driven.chunks |= {each.id: each for each in children}
+        return m.ChunkParted(chunk=chunk.id, parts=tuple(driven.seen(each) for each in children))
 
     async def refuse(self, command: m.RefuseChunk) -> m.Fact:
         """Give a chunk up: each of its rows has failed, for the reason that Marketo gave for the whole."""
@@ -276,9 +282,9 @@ def _found_held(driven: DrivenJob, chunk: Chunk) -> tuple[Change, ...]:
 
 def _parts(source: Source, span: Span, command: m.SplitChunk) -> tuple[Span, ...]:
     """Cut a span by size or by rows; a record that is too large even alone becomes a part of its own."""
-    whole = len(source.header) + span.end - span.start
-    cap = whole if command.body_bytes_max is None else part_bytes_max(command.body_bytes_max)
-    return replan(source, span, part_bytes_max=cap, rows_max=command.rows_max or span.rows)
+    if command.body_bytes_max is not None:
+        return share_out(source, span, part_bytes_max=part_bytes_max(command.body_bytes_max))
+    return replan(source, span, rows_max=command.rows_max or span.rows)
 
 
 def _attribute_whole(driven: DrivenJob, chunk: Chunk, source: Source, reason: str) -> Attribution:

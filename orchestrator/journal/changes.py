@@ -65,6 +65,7 @@ class ChunkValues(TypedDict, total=False):
     unmatched: int
     adopted: bool
     resent: int
+    too_large: bool
 
 
 JOB_VALUES: Final = frozenset(JobValues.__annotations__)
@@ -163,6 +164,14 @@ class CallsCounted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CapLearned:
+    """Marketo refused an upload for its size, so a subscription's uploads are smaller from then on, for a while."""
+
+    bytes_max: int  # of the whole body
+    learned_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTold:
     """Marketo told how many calls the whole subscription made on a day; what is not ours is others'."""
 
@@ -198,6 +207,7 @@ Change = (
     | UnsentCancelled
     | FindingAdded
     | CallsCounted
+    | CapLearned
     | UsageTold
     | WaitCounted
     | Told

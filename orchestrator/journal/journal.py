@@ -23,11 +23,11 @@ from sqlalchemy import Connection
 from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
 from orchestrator.journal import audit, fencing, pruning, reading, writing
-from orchestrator.journal.changes import Change, FindingAdded, JobPlanned
+from orchestrator.journal.changes import CapLearned, Change, FindingAdded, JobPlanned
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Backlog, Counters, DayCalls, Lease, Owner, Progress
-from orchestrator.model import BatchId, Chunk, Finding, Home, Job, JobId, JobState, Source, Target
+from orchestrator.model import BatchId, Chunk, ChunkId, Finding, Home, Job, JobId, JobState, Source, Target
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
 CONFIRMED_MS: Final = 10_000  # an answer older than this says nothing about now; leases are good for 20 seconds
@@ -96,6 +96,10 @@ class Journal:
         """Return all chunks of a job by source, first row and depth: a split one stands before its parts."""
         return await self._read(reading.job_chunks, job_id)
 
+    async def parts(self, chunk_id: ChunkId) -> tuple[Chunk, ...]:
+        """Return the parts that a chunk was split into, in their order; none if it was not."""
+        return await self._read(reading.chunk_parts, chunk_id)
+
     async def findings(self, job_id: JobId) -> tuple[Finding, ...]:
         """Return the findings of a job in the order in which they came up."""
         return await self._read(reading.job_findings, job_id)
@@ -135,6 +139,10 @@ class Journal:
     async def submissions(self, host: str, after: BatchId) -> tuple[Chunk, ...]:
         """Return the chunks in doubt or being sent, and those with a batch behind ``after``, in the order of sending."""
         return await self._read(reading.submissions, host, after)
+
+    async def learned_cap(self, host: str) -> CapLearned | None:
+        """Return how large an upload a subscription was found to take last, None if it never refused one."""
+        return await self._read(reading.learned_cap, host)
 
     async def check(self) -> None:
         """Read the whole file if it is one; raises `JournalCorrupt` if it is damaged."""

@@ -10,9 +10,22 @@ from sqlalchemy import Connection, Select, func, or_, select
 from orchestrator.errors import JournalError
 from orchestrator.events import Event
 from orchestrator.journal import rows as codec
-from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
+from orchestrator.journal.changes import CapLearned
+from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
 from orchestrator.journal.values import Backlog, Counters, DayCalls, Progress, Tally, Wait
-from orchestrator.model import BatchId, BatchStatus, Chunk, Finding, Job, JobId, JobState, Phase, Source, Target
+from orchestrator.model import (
+    BatchId,
+    BatchStatus,
+    Chunk,
+    ChunkId,
+    Finding,
+    Job,
+    JobId,
+    JobState,
+    Phase,
+    Source,
+    Target,
+)
 
 UNFINISHED: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
 NOT_IMPORTED: Final = (Phase.READY, *UNFINISHED)
@@ -60,6 +73,12 @@ def job_chunks(connection: Connection, job_id: JobId) -> tuple[Chunk, ...]:
     """Return all chunks of a job, those that were split before their parts, in the order of their rows."""
     order = (chunks.c.source, chunks.c.first_row, chunks.c.depth)
     query = select(chunks).where(chunks.c.job_id == job_id).order_by(*order)
+    return tuple(codec.unpack_chunk(row) for row in fetch(connection, query))
+
+
+def chunk_parts(connection: Connection, chunk_id: ChunkId) -> tuple[Chunk, ...]:
+    """Return the parts that a chunk was split into, in their order; none if it was not."""
+    query = select(chunks).where(chunks.c.parent == chunk_id).order_by(chunks.c.first_row)
     return tuple(codec.unpack_chunk(row) for row in fetch(connection, query))
 
 
@@ -198,6 +217,15 @@ def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)
     query = select(jobs).where(_KEPT, jobs.c.host == host, jobs.c.id.in_(sent)).order_by(jobs.c.created_ms, jobs.c.id)
     return [codec.unpack_job(row) for row in fetch(connection, query)]
+
+
+def learned_cap(connection: Connection, host: str) -> CapLearned | None:
+    """Return how large an upload a subscription was found to take last, None if it never refused one."""
+    learned = select(subscriptions.c.upload_bytes_max, subscriptions.c.upload_learned_ms)
+    found = connection.execute(learned.where(subscriptions.c.host == host)).first()
+    if found is None or found.upload_bytes_max is None or found.upload_learned_ms is None:
+        return None
+    return CapLearned(bytes_max=found.upload_bytes_max, learned_ms=found.upload_learned_ms)
 
 
 def submissions(connection: Connection, host: str, after: BatchId) -> tuple[Chunk, ...]:

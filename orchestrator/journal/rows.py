@@ -197,6 +197,7 @@ def unpack_chunk(row: Mapping[str, Any]) -> Chunk:
         fields["status"] = None if row["status"] is None else BatchStatus(row["status"])
         fields["adopted"] = bool(row["adopted"])
         fields["resent"] = row["resent"] or 0  # None: written before there was this column
+        fields["too_large"] = bool(row["too_large"])
         return Chunk(**fields)
 
 

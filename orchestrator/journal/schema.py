@@ -60,7 +60,8 @@ _RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
 
-# Whose turn it is to write for a subscription (the epoch), and what its fingerprints are salted with.
+# Whose turn it is to write for a subscription (the epoch), what its fingerprints are salted with, and how large an upload
+# it was found to take.
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -68,6 +69,8 @@ subscriptions = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("salt", LargeBinary),
     Column("generation", BigInteger),  # of its lock file beside a journal on SQLite; empty is the first
+    Column("upload_bytes_max", BigInteger),  # learned from a refusal; empty if none was refused
+    Column("upload_learned_ms", BigInteger),  # when
 )
 
 # Which process drives a subscription, where no lock of the kernel can tell: on PostgreSQL.
@@ -170,6 +173,7 @@ chunks = Table(
     Column("marketo_ms", BigInteger),
     Column("adopted", Boolean),
     Column("resent", BigInteger),
+    Column("too_large", Boolean),
     ForeignKeyConstraint(["job_id", "source"], ["sources.job_id", "sources.position"]),
     # No record is in two chunks of one depth: the last line of defence against planning a job twice.
     UniqueConstraint("job_id", "source", "depth", "start_byte"),

@@ -25,6 +25,7 @@ from orchestrator.journal.changes import (
     CHUNK_VALUES,
     JOB_VALUES,
     CallsCounted,
+    CapLearned,
     Change,
     ChunkChanged,
     ChunkParted,
@@ -40,7 +41,7 @@ from orchestrator.journal.changes import (
     WaitCounted,
 )
 from orchestrator.journal.fencing import alone, check_epoch
-from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
+from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
 from orchestrator.journal.values import Lease
 from orchestrator.model import Chunk, ChunkId, Job, JobId, JobState, Phase, Source, Span
 
@@ -163,7 +164,7 @@ def _names(changes: Sequence[Change]) -> Iterator[str]:
                 yield f"job {change.event.job_id}"
             case CallsCounted() | UsageTold():
                 yield f"calls {change.host}"
-            case ChunkChanged() | ChunkParted():
+            case ChunkChanged() | ChunkParted() | CapLearned():
                 pass  # of the lease's subscription: nobody else changes them
             case _:
                 yield f"job {change.job_id}"
@@ -191,6 +192,8 @@ def _apply(writing: _Writing, change: Change) -> None:
             _find(writing, change)
         case CallsCounted():
             _count_calls(writing, change)
+        case CapLearned():
+            _keep_cap(writing, change)
         case UsageTold():
             _take_usage(writing, change)
         case WaitCounted():
@@ -369,6 +372,11 @@ def _take_usage(writing: _Writing, change: UsageTold) -> None:
     known = reading.day_calls(writing.connection, change.host, change.day)
     row = {"host": change.host, "day": change.day, "job_id": "", "kind": reading.OTHERS}
     _add(writing.connection, calls, row, {"count": max(0, change.total - known.own - known.others)})
+
+
+def _keep_cap(writing: _Writing, change: CapLearned) -> None:
+    values = {"upload_bytes_max": change.bytes_max, "upload_learned_ms": change.learned_ms}
+    writing.connection.execute(update(subscriptions).where(subscriptions.c.host == writing.host).values(values))
 
 
 def _count_wait(writing: _Writing, change: WaitCounted) -> None:

@@ -14,13 +14,24 @@ class UploadCap:
         self.bytes_max = configured_bytes
         self._learned_ms: int | None = None
 
+    def lowered(self, body_bytes: int) -> int | None:
+        """Return the limit that follows from an upload of this size that Marketo refused for it; None if it stays."""
+        cap = max(BODY_BYTES_FLOOR, body_bytes * 95 // 100)
+        return cap if cap < self.bytes_max else None
+
     def refused(self, body_bytes: int, now_ms: int) -> None:
         """Learn from an upload of this size that Marketo refused for it."""
-        cap = max(BODY_BYTES_FLOOR, body_bytes * 95 // 100)
-        if cap < self.bytes_max:
-            self.bytes_max, self._learned_ms = cap, now_ms
+        self.recall(self.lowered(body_bytes), now_ms)
+
+    def recall(self, bytes_max: int | None, learned_ms: int) -> None:
+        """Take over a limit that was learned at this time, unless one as low is known."""
+        if bytes_max is not None and max(BODY_BYTES_FLOOR, bytes_max) < self.bytes_max:
+            self.bytes_max, self._learned_ms = max(BODY_BYTES_FLOOR, bytes_max), learned_ms
 
     def age(self, now_ms: int) -> None:
-        """Forget what was learned long ago."""
-        if self._learned_ms is not None and now_ms - self._learned_ms >= LEARNED_CAP_LIFE_MS:
+        """Forget what was learned long ago; what seems to be learned later than now is, for the clock went back."""
+        if self._learned_ms is None:
+            return
+        self._learned_ms = min(self._learned_ms, now_ms)
+        if now_ms - self._learned_ms >= LEARNED_CAP_LIFE_MS:
             self.bytes_max, self._learned_ms = self._configured_bytes, None

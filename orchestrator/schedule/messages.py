@@ -79,6 +79,7 @@ class ChunkSeen:
     submitted_ms: int | None = None
     hold_until_ms: int | None = None
     canary: bool = False  # one of those that are sent before all others
+    too_large: bool = False  # refused for its size: never sent again as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -333,4 +333,5 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
         accepted_ms=submitted_ms,
         hold_until_ms=seen.hold_until_ms if seen.phase is Phase.UNKNOWN else None,
         watched=False,
+        too_large=seen.too_large,
     )

@@ -44,7 +44,6 @@ class Limits:
 
     bytes_max: int
     rows_max: int
-    oversized: bool = False  # whether a record over the cap becomes a span of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +153,12 @@ class Cutter:
             elif self._cells is not None and (deviation := self._cells.last()):
                 self.odd.note(Oddity.CELLS_LEFT_OVER if deviation > 0 else Oddity.CELLS_MISSING, 1, line=line)
             end = Mark(offset=self._offset, rows=self.rows + is_row, line_feeds=self.line_feeds)
-            while not self._fits(end) and self._close(end):
-                pass
+            while not self._fits(end):
+                self._close(end)
             self.last_end = end
         self._end_block, self._checksum_at_block = self._offset, self._checksum
-        self._close(self.last_end)
+        if self.last_end.offset > self._start.offset:
+            self._close(self.last_end)
 
     def _notice(self, block: Block, seen: Scan, blanks: bits.Words | None, blank_count: int) -> None:
         """Count what is odd in a block; ``blanks`` None: every row has the cells it should have."""
@@ -214,31 +214,24 @@ class Cutter:
         start, limits = self._start, self._limits
         return end.offset - start.offset <= limits.bytes_max and end.rows - start.rows <= limits.rows_max
 
-    def _close(self, next_end: Mark) -> bool:
-        """Close the span under way at its last record end, in an earlier block, and begin the next one there.
-
-        False if there is nothing to close, because the record that ends at ``next_end`` is too large by itself.
-        """
-        if not self._may_close(next_end):
-            return False
+    def _close(self, next_end: Mark) -> None:
+        """Close the span under way at its last record end, in an earlier block, and begin the next one there."""
+        self._check_closing(next_end)
         end = self.last_end.offset
         self._append(checksum(self._read(self._end_block, end), self._checksum_at_block))
         self._checksum = 0
         for offset in range(end, self._offset, self._block_bytes):
             self._checksum = checksum(self._read(offset, min(offset + self._block_bytes, self._offset)), self._checksum)
-        return True
 
-    def _may_close(self, next_end: Mark) -> bool:
+    def _check_closing(self, next_end: Mark) -> None:
+        """Raise `RecordTooLarge` if there is nothing to close: the record that ends at ``next_end`` fits no span."""
         start = self._start
-        if self.last_end.offset > start.offset:
-            return True
-        if next_end.offset > start.offset and not self._limits.oversized:
+        if self.last_end.offset == start.offset:
             raise RecordTooLarge(
                 f"{self._name}: the record that starts in line {start.line_feeds + 1} has "
                 f"{next_end.offset - start.offset:,} bytes; one upload holds {self._limits.bytes_max:,} beside the header. "
                 "Shorten it, or look for a quote in it that is not closed."
             )
-        return False
 
     def _append(self, crc32: int) -> None:
         """Append the span that ends at the last record end, if it has rows, and begin the next one."""
@@ -278,13 +271,12 @@ class Cutter:
             last = bits.last_before(seen.ends, too_far if too_many is None else min(too_far, too_many))
             if last is None or last < done:
                 if done == 0:
-                    if self._close(mark(following)):
-                        continue
-                elif self._may_close(mark(following)):
+                    self._close(mark(following))
+                else:
+                    self._check_closing(mark(following))
                     self._append(self._checksum)
                     self._checksum = 0
-                    continue
-                last = following  # a record over the cap, by itself
+                continue
             self._end_block, self._checksum_at_block = self._offset + done, self._checksum
             self._checksum = checksum(block.view[done : last + 1], self._checksum)
             self.last_end, done = mark(last), last + 1

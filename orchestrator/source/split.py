@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from orchestrator.source.blocks import BLOCK_BYTES, TornReadError, blocks_of, re
 from orchestrator.source.cutter import Cutter, Limits, Mark, Shape
 from orchestrator.source.oddities import Oddity
 from orchestrator.source.opening import identity_of, inspect, read_range, read_span, still_written
+from orchestrator.source.shares import record_ends, shares
 from orchestrator.source.utf8 import Utf8Check
 from orchestrator.source.walk import State, walk
 
@@ -141,25 +143,41 @@ def _cutter(
     return cutter
 
 
-def replan(source: Source, span: Span, *, part_bytes_max: int, rows_max: int) -> tuple[Span, ...]:
-    """Cut a span again into smaller ones.
+def replan(source: Source, span: Span, *, rows_max: int) -> tuple[Span, ...]:
+    """Cut a span again into smaller ones of so many rows, the last one of what is left.  Raises `SourceChanged`."""
+    return _cut_again(source, span, read_span(source, span), ends=(span.end,), rows_max=rows_max)
 
-    A record that alone is over ``part_bytes_max`` comes as a span of its own, larger than asked, so that the
-    caller can refuse it and send the others.  Raises `SourceChanged`.
+
+def share_out(source: Source, span: Span, *, part_bytes_max: int) -> tuple[Span, ...]:
+    """Cut a span again into the fewest smaller ones that fit, as equal as records allow; `shares` tells how.
+
+    ``part_bytes_max`` bounds header and records together.  A record that alone is above it comes as a span of its own,
+    larger than asked, so that the caller can refuse it and send the others.  Raises `SourceChanged`.
     """
     data = read_span(source, span)
-    cutter = Cutter(
-        source=source.index,
-        name=source.path,
-        delimiter=ord(source.format.delimiter),
-        start=Mark(offset=span.start, rows=span.first_row - 1, line_feeds=span.first_line - 1),
-        limits=Limits(bytes_max=part_bytes_max - len(source.header), rows_max=rows_max, oversized=True),
-        read=lambda start, stop: data[start - span.start : stop - span.start],
-    )
-    for block in blocks_of(data, span.start):
-        cutter.feed(block)
-    cutter.finish()
-    return tuple(cutter.spans)
+    ends = shares(record_ends(data, ord(source.format.delimiter)), part_bytes_max - len(source.header))
+    return _cut_again(source, span, data, ends=[span.start + end for end in ends], rows_max=span.rows)
+
+
+def _cut_again(source: Source, span: Span, data: bytes, *, ends: Iterable[int], rows_max: int) -> tuple[Span, ...]:
+    """Cut a span where records end, and there again after so many rows."""
+    mark = Mark(offset=span.start, rows=span.first_row - 1, line_feeds=span.first_line - 1)
+    spans: list[Span] = []
+    for end in ends:
+        cutter = Cutter(
+            source=source.index,
+            name=source.path,
+            delimiter=ord(source.format.delimiter),
+            start=mark,
+            limits=Limits(bytes_max=end - mark.offset, rows_max=rows_max),
+            read=lambda start, stop: data[start - span.start : stop - span.start],
+        )
+        for block in blocks_of(data[mark.offset - span.start : end - span.start], mark.offset):
+            cutter.feed(block)
+        cutter.finish()
+        spans += cutter.spans
+        mark = cutter.last_end
+    return tuple(spans)
 
 
 def behead(source: Source, span: Span, *, rows: int) -> tuple[Span, ...]:
@@ -169,8 +187,7 @@ def behead(source: Source, span: Span, *, rows: int) -> tuple[Span, ...]:
     """
     if span.rows <= rows:
         return (span,)
-    bytes_max = len(source.header) + span.end - span.start
-    head, *parts = replan(source, span, part_bytes_max=bytes_max, rows_max=rows)
+    head, *parts = replan(source, span, rows_max=rows)
     rest = read_span(source, span)[parts[0].start - span.start : parts[-1].end - span.start]
     tail = replace(parts[0], end=parts[-1].end, rows=sum(part.rows for part in parts), crc32=zlib.crc32(rest))
     return head, tail

@@ -253,6 +253,7 @@ async def test_every_field_of_a_chunk_changes_and_those_not_named_stay(url):
         "marketo_ms": NOW_MS + 3,
         "adopted": True,
         "resent": 9,
+        "too_large": True,
     }
     async with opened(url) as journal:
         lease = await journal.take_over(HOST)

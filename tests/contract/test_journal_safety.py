@@ -18,6 +18,7 @@ from orchestrator.errors import Fenced, JournalError, SubscriptionBusy
 from orchestrator.events import JobFinished
 from orchestrator.journal.changes import (
     CallsCounted,
+    CapLearned,
     Change,
     ChunkChanged,
     ChunkParted,
@@ -159,6 +160,7 @@ async def test_who_waits_for_a_job_writes_about_it_while_another_drives(url):
             ChunkChanged(chunk_id=chunk.id, values={"polls": 1}),
             ChunkParted(chunk_id=chunk.id, parts=halves(chunk.span)),
             WaitCounted(job_id=job.id, cause="queue_full", ms=1),
+            CapLearned(bytes_max=9_025_000, learned_ms=NOW_MS),
         ):
             with pytest.raises(JournalError, match=f"{type(fenced).__name__} needs a lease"):
                 await waiting.write_unfenced([JobChanged(job_id=job.id, values={"api_user": "v"}), fenced])

@@ -19,6 +19,7 @@ import pytest
 from orchestrator import ImportRequest, Orchestrator, Settings, finishing, hashing, intake
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
+from orchestrator.emulator.config import BODY_BYTES_MAX
 from orchestrator.errors import JournalError, NotDelivered
 from orchestrator.events import JobFinished
 from orchestrator.model import ExitCode, Job, JobState, Phase
@@ -36,8 +37,11 @@ FAST = {
 
 
 @asynccontextmanager
-async def emulated(directory: Path, **credentials: str) -> AsyncIterator[tuple[Settings, Running]]:
-    running = await start(config(speed=SPEED, token_life_ms=int(3_600_000 * SPEED)))
+async def emulated(
+    directory: Path, *, body_bytes_max: int = BODY_BYTES_MAX, **credentials: str
+) -> AsyncIterator[tuple[Settings, Running]]:
+    usual = config(speed=SPEED, token_life_ms=int(3_600_000 * SPEED), body_bytes_max=body_bytes_max)
+    running = await start(usual)
     known = {"client_id": "emulator", **(credentials or {"client_secret": "emulator-secret"})}
     settings = Settings(
         **FAST, state={"dir": directory / "state"}, subscriptions={"default": {"rest_url": running.url, **known}}

@@ -11,7 +11,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.state import ImpossibleFact
 from orchestrator.schedule.waits import Backoff
-from tests.unit.schedule.story import EMAIL, PROMISED, Story, chunk
+from tests.unit.schedule.story import CAP, EMAIL, PROMISED, Story, chunk
 
 DAY_MS = 86_400_000
 
@@ -318,6 +318,41 @@ def test_a_refused_size_teaches_a_cap_for_a_day():
     story.polled(4, BatchStatus.IMPORTING)
     assert story.decide(at_ms=DAY_MS)[0] == "submit 7"
     assert "cap" not in story.state()
+
+
+def test_what_an_earlier_process_learned_holds_a_day_from_then_on():
+    story = Story()
+    story.heart.known.cap.recall(3_800_000, story.now_ms - DAY_MS + 10_000)
+    story.job(chunk(1, body_bytes=4_000_000))
+    assert story.decide() == ["split 1 to 3800000 bytes"]
+    story.job(chunk(2, body_bytes=4_000_000), name="b")
+    assert story.decide(at_ms=9_999) == ["split 2 to 3800000 bytes"]
+    story.job(chunk(3, body_bytes=4_000_000), name="c")
+    assert story.decide(at_ms=10_000)[0] == "submit 3"
+
+
+def test_what_was_learned_before_the_clock_went_back_is_forgotten_after_a_day():
+    story = Story()
+    story.heart.known.cap.recall(3_800_000, 1_000 * DAY_MS)
+    story.decide()
+    assert story.state()["cap"] == 3_800_000
+    story.decide(at_ms=DAY_MS)
+    assert "cap" not in story.state()
+
+
+def test_what_is_recalled_is_never_below_the_floor_nor_above_what_is_configured():
+    for recalled, holds in ((0, 1_000_000), (-1, 1_000_000), (CAP, CAP), (10**12, CAP)):
+        story = Story()
+        story.heart.known.cap.recall(recalled, story.now_ms)
+        assert story.heart.known.cap.bytes_max == holds
+
+
+def test_what_an_earlier_process_was_refused_for_its_size_is_not_sent_as_it_is():
+    story = Story()
+    story.job(
+        chunk(1, rows=3, body_bytes=900_000, too_large=True), chunk(2, rows=1, body_bytes=900_000, too_large=True)
+    )
+    assert story.decide() == ["split 1 to 2 rows", "refuse 2"]
 
 
 def test_what_is_refused_below_the_floor_is_halved_and_a_single_record_given_up():

@@ -23,7 +23,7 @@ from orchestrator.model import FileIdentity, Format, Source, Span
 from orchestrator.source import bits, blocks, masks
 from orchestrator.source.oddities import Oddity
 from orchestrator.source.opening import read_span
-from orchestrator.source.split import plan, replan
+from orchestrator.source.split import plan, replan, share_out
 from orchestrator.source.walk import State, walk
 from tests.unit.source import generate, machine
 
@@ -315,7 +315,7 @@ def test_a_file_system_may_give_less_than_was_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "preadv", lambda descriptor, buffers, offset: preadv(descriptor, [buffers[0][:10]], offset))
     found = planned(tmp_path / "x.csv", b"id\n" + b"1\n" * 100)
     assert found.source.rows == 100
-    assert len(replan(found.source, found.spans[0], part_bytes_max=103, rows_max=100)) == 2
+    assert len(share_out(found.source, found.spans[0], part_bytes_max=103)) == 2
 
 
 def test_the_last_line_needs_no_line_end(tmp_path):
@@ -328,26 +328,26 @@ def test_replan_in_halves_and_by_bytes(tmp_path):
     data = b"id\n" + b"".join(b"%d\n" % number for number in range(10, 30)) + b"x" * 50 + b"\n99\n"
     found = planned(tmp_path / "x.csv", data)
     (span,) = found.spans
-    halves = replan(found.source, span, part_bytes_max=10_000, rows_max=11)
+    halves = replan(found.source, span, rows_max=11)
     assert [shape(part) for part in halves] == [(3, 36, 1, 11, 2), (36, 117, 12, 11, 13)]
     assert [part.crc32 for part in halves] == [zlib.crc32(data[part.start : part.end]) for part in halves]
-    again = replan(found.source, halves[1], part_bytes_max=30, rows_max=100)
+    again = share_out(found.source, halves[1], part_bytes_max=30)
     assert [part.rows for part in again] == [9, 1, 1]
     assert [part.end - part.start for part in again] == [27, 51, 3], "the record over the cap stands alone"
     assert [part.first_row for part in again] == [12, 21, 22]
     assert [part.first_line for part in again] == [13, 22, 23]
 
 
-def test_replan_takes_a_last_record_over_the_cap_alone(tmp_path):
+def test_a_last_record_over_the_cap_stands_alone(tmp_path):
     found = planned(tmp_path / "x.csv", b"id\n1\n\n" + b"x" * 50)
-    parts = replan(found.source, found.spans[0], part_bytes_max=20, rows_max=100)
+    parts = share_out(found.source, found.spans[0], part_bytes_max=20)
     assert [shape(part) for part in parts] == [(3, 6, 1, 1, 2), (6, 56, 2, 1, 4)]
 
 
 def test_replan_refuses_a_file_that_changed(tmp_path):
     found = planned(tmp_path / "x.csv", b"id\n1\n2\n")
     with pytest.raises(SourceChanged, match=r"x\.csv: the file's content has changed"):
-        replan(found.source, replace(found.spans[0], crc32=1), part_bytes_max=10_000, rows_max=1)
+        replan(found.source, replace(found.spans[0], crc32=1), rows_max=1)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -360,7 +360,7 @@ def test_parts_of_spans_hold_the_same_records(tmp_path, seed, rows_max):
     except SourceError:
         return
     for span in found.spans:
-        parts = replan(found.source, span, part_bytes_max=10_000, rows_max=rows_max)
+        parts = replan(found.source, span, rows_max=rows_max)
         assert b"".join(data[part.start : part.end] for part in parts) == data[span.start : span.end]
         assert all(part.rows <= rows_max for part in parts)
         rows = [
