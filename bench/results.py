@@ -40,14 +40,17 @@ class Row:
     figure: str
     values: tuple[float, ...]  # one for each repeat
     unit: str = ""  # behind the numbers; none for ratios
-    at_least: float | None = None  # demanded of the median
+    at_least: float | None = None  # demanded of what is judged
     at_most: float | None = None
+    each: bool = False  # the worst value is judged, not the median
     note: str = ""
 
     @property
-    def median(self) -> float:
-        """The figure itself."""
-        return median(self.values)
+    def judged(self) -> float:
+        """The figure itself: the median, or the worst value."""
+        if not self.each:
+            return median(self.values)
+        return max(self.values) if self.at_most is not None else min(self.values)
 
     @property
     def demanded(self) -> str:
@@ -58,9 +61,9 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the median is as demanded."""
-        return (self.at_least is None or self.median >= self.at_least) and (
-            self.at_most is None or self.median <= self.at_most
+        """Whether the figure is as demanded."""
+        return (self.at_least is None or self.judged >= self.at_least) and (
+            self.at_most is None or self.judged <= self.at_most
         )
 
     @property

@@ -89,15 +89,15 @@ class Line:
         if len(batches) < importers:
             return now_ms
         self.settle(batches)
-        free = list(self._free_ms)
+        free = [(free_ms, 0) for free_ms in self._free_ms]  # and after how many of these batches
         ends: list[int] = []
         for chunk in batches:
-            begins_ms = chunk.begun_ms
-            if begins_ms is None:
-                begins_ms = max(heapq.heappop(free) if free else 0, chunk.accepted_ms)
-            end_ms = max(begins_ms + self.pace.fast_ms(chunk.target, chunk.rows), chunk.asked_ms or 0)
+            free_ms, before = heapq.heappop(free) if chunk.begun_ms is None and free else (0, 0)
+            begins_ms = max(free_ms, chunk.accepted_ms) if chunk.begun_ms is None else chunk.begun_ms
+            fast_ms = self.pace.fast_ms(chunk.target, chunk.rows, before + 1)
+            end_ms = max(begins_ms + fast_ms, chunk.asked_ms or 0)
             ends.append(end_ms)
-            heapq.heappush(free, end_ms)
+            heapq.heappush(free, (end_ms, before + 1))
         return sorted(ends)[len(ends) - importers]
 
     def is_covered(self, batches: Sequence[TrackedChunk], now_ms: int) -> bool:
@@ -136,4 +136,5 @@ class Line:
         if self._knows(chunk):
             return chunk.asked_ms + max(least_ms, min(most_ms, (chunk.asked_ms - begun_ms) // INTERVAL_SHARE))
         waits_ms = max(least_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
-        return max(chunk.asked_ms, self._asked_ms) + waits_ms
+        # Others' answers stand in for its own, but not for long: it may have ended while they did not.
+        return min(max(chunk.asked_ms, self._asked_ms) + waits_ms, chunk.asked_ms + 2 * most_ms)

@@ -3,17 +3,22 @@
 A batch whose end was seen, between two polls close together, is a measurement.  One that the first poll found
 finished only says that it took no longer than believed, so it is taken to have been a little faster; a row of such
 batches says more each time, or a belief that is too slow by far would stay for long.  How far batches deviate is
-learned from measurements alone.
+learned from measurements alone, and from many of them: who takes batches for alike that are not keeps too few of them
+at Marketo and asks too late.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 GAIN = 4  # a new batch weighs a quarter, once there were as many: old ones are forgotten, one odd one is not believed
+# How far batches deviate shows in more of them than how long they take: three that are alike by chance are not rare.
 DEVIATION_AT_FIRST = 0.5  # of the first batch's duration: one batch does not tell how others differ from it
+MEASURED_AT_FIRST = 2  # so many measurements this assumption is worth
+MEASURED_MAX = 24  # a new measurement weighs no less than one of so many
 STEADY = 0.2  # of the average: batches that deviate by no more than this are steady
-UNSTEADY_MEASURED_MIN = 3  # two batches that differ are chance
+UNSTEADY_MEASURED_MIN = 5  # with those assumed: a few batches that differ are chance
 LATER_MAX = 0.15  # of its likely duration, a batch is asked after later than that
 DEVIATIONS = 2  # how many mean deviations from the average a batch may be faster
 FASTEST_SHARE = 5  # no batch is expected to be faster than a fifth of the average
@@ -31,7 +36,7 @@ class _Average:
     rows: float
     deviation_ms: float
     batches: int = 1
-    measured: int = 1
+    measured: int = MEASURED_AT_FIRST
     unseen: int = 0  # batches in a row whose end was not seen
 
 
@@ -50,7 +55,7 @@ class Pace:
             return
         error_ms = abs(took_ms - average.took_ms * rows / average.rows)
         self._move(average, rows, took_ms)
-        average.measured = min(GAIN, average.measured + 1)
+        average.measured = min(MEASURED_MAX, average.measured + 1)
         average.deviation_ms += (error_ms - average.deviation_ms) / average.measured
         average.unseen = 0
 
@@ -93,12 +98,16 @@ class Pace:
         known = target in self._averages and self._averages[target].measured >= UNSTEADY_MEASURED_MIN
         return known and not self.is_steady(target, rows)
 
-    def fast_ms(self, target: str, rows: int) -> int:
-        """Return a duration that few batches fall below; 0 if nothing is known."""
+    def fast_ms(self, target: str, rows: int, place: int = 1) -> int:
+        """Return a duration that few batches fall below; 0 if nothing is known.
+
+        Of batches one after another few are fast: the first ``n`` together are by the root of ``n`` times that faster.
+        """
         if not self.knows(target, rows):
             return 0
         likely_ms = self.likely_ms(target, rows)
-        return max(likely_ms // FASTEST_SHARE, likely_ms - DEVIATIONS * self.deviation_ms(target, rows))
+        faster_ms = DEVIATIONS * self.deviation_ms(target, rows) * (sqrt(place) - sqrt(place - 1))
+        return max(likely_ms // FASTEST_SHARE, round(likely_ms - faster_ms))
 
     def worth_asking_ms(self, target: str, rows: int) -> int:
         """Return after which time to ask after a batch if nobody hurries: when most, or else many, have ended."""

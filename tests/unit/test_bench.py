@@ -42,6 +42,13 @@ def test_the_median_is_what_counts(values, bounds, met):
     assert measured.verdict == ("" if not bounds else "met" if met else "not met")
 
 
+def test_of_figures_that_are_demanded_of_each_the_worst_counts():
+    assert row(values=(1.0, 2.0, 3.0), at_least=2.0).met
+    assert not row(values=(1.0, 2.0, 3.0), at_least=2.0, each=True).met
+    assert not row(values=(1.0, 2.0, 3.0), at_most=2.0, each=True).met
+    assert row(values=(1.0, 2.0, 3.0), at_most=3.0, each=True).judged == 3.0
+
+
 def test_a_benchmark_replaces_only_its_own_part_of_the_results(tmp_path):
     path = tmp_path / "results.json"
     first = results.Part(**PART, rows=(row(unit="GB/s", at_least=0.5, note="a note"),))
