@@ -20,7 +20,7 @@ from bench import malformed
 from bench.results import ROOT, Row, Run, load, part_of, save
 from bench.showing import show, write_results
 
-NAMES: Final = ("planning", "peers", "memory", "journal", "queue")
+NAMES: Final = ("planning", "claims", "peers", "memory", "journal", "queue")
 WRITING: Final = ("readme", "malformed")
 
 
