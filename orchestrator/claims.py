@@ -8,7 +8,7 @@ waiting for it costs time, guessing could cost records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.errors import OrchestratorError, SourceError
 from orchestrator.model import Chunk, ChunkId
 from orchestrator.offload import Offload
 from orchestrator.report.files import replacing
-from orchestrator.source.keys import overlap
+from orchestrator.source.keys import overlap, overlaps
 
 Fingerprints = NDArray[np.uint64]
 
@@ -98,7 +98,18 @@ def _hold(
             if not under_way:
                 raise
     claim = Claim(chunk=chunk, space=space, fingerprints=held, file=file)
-    return claim, frozenset(other.chunk for other in others if _shared(held, other.fingerprints))
+    return claim, frozenset(_sharing(held, others))
+
+
+def _sharing(ours: Fingerprints | None, others: Sequence[Claim]) -> Iterator[ChunkId]:
+    """Yield the chunks that share a key with some claims, or may do so."""
+    if ours is None:
+        yield from (other.chunk for other in others)
+        return
+    known = [(other.chunk, other.fingerprints) for other in others if other.fingerprints is not None]
+    yield from (other.chunk for other in others if other.fingerprints is None)
+    shared = overlaps(ours, (fingerprints for _, fingerprints in known))
+    yield from (chunk for (chunk, _), is_shared in zip(known, shared, strict=True) if is_shared)
 
 
 def _load(file: Path) -> Fingerprints | None:
@@ -125,7 +136,3 @@ def _keep(file: Path, fingerprints: Fingerprints) -> Fingerprints:
 def _drop(file: Path) -> None:
     with suppress(OSError):
         file.unlink()
-
-
-def _shared(ours: Fingerprints | None, theirs: Fingerprints | None) -> bool:
-    return ours is None or theirs is None or overlap(ours, theirs)

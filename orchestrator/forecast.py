@@ -11,11 +11,11 @@ from orchestrator.model import Source, Span
 from orchestrator.offload import Offload
 from orchestrator.prospect import Speed
 from orchestrator.source.inventory import Inventory
-from orchestrator.source.keys import overlap
+from orchestrator.source.keys import overlaps
 from orchestrator.source.split import Plan
 from orchestrator.uploads import claims_of
 
-EXAMINED_CHUNKS_MAX = 200  # for repeated keys: about 2 GB of source, read in a minute
+EXAMINED_CHUNKS_MAX = 1_000  # for repeated keys: up to 9.5 GB of source, read and compared in about a minute
 POLLS_PER_BATCH = (2, 12)  # status calls: at the least, and for a batch of several minutes
 
 
@@ -70,10 +70,18 @@ async def count_conflicts(
     recent: list[Fingerprints] = []
     conflicting = 0
     for source, span in pairs:
-        claims = await offload.run(claims_of, source, span, key_columns, b"forecast")
-        conflicting += any(overlap(claims, earlier) for earlier in recent)
+        claims, conflicts = await offload.run(_compare, source, span, key_columns, recent)
+        conflicting += conflicts
         recent = [*recent, claims][-lookahead_chunks:]
     return Conflicts(chunks=conflicting, examined=len(pairs))
+
+
+def _compare(
+    source: Source, span: Span, key_columns: Sequence[str], others: Sequence[Fingerprints]
+) -> tuple[Fingerprints, bool]:
+    """Return the claims of a span, and whether one of them is among others."""
+    claims = claims_of(source, span, key_columns, b"forecast")
+    return claims, any(overlaps(claims, others))
 
 
 def forecast(

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator import records
-from orchestrator.source.keys import claims, overlap
+from orchestrator.source.keys import claims, overlap, overlaps
 from orchestrator.source.normal import _NUMBER, BLANKS, normalise, normalised
 from orchestrator.source.plain import CELL_BYTES_MAX, STEPS_MAX
 from tests.unit.source import generate, machine
@@ -135,6 +135,15 @@ def test_claims_are_the_same_in_every_process():
 def test_overlap_is_what_sets_say(a, b):
     arrays = [np.array(sorted(values), np.uint64) for values in (a, b)]
     assert overlap(*arrays) is bool(a & b)
+
+
+NUMBERS_ALIKE = st.builds(lambda begin, end: begin << 41 | end, st.integers(2**23 - 3, 2**23 - 1), st.integers(0, 5))
+
+
+@given(st.sets(NUMBERS_ALIKE, max_size=8), st.lists(st.sets(NUMBERS_ALIKE, max_size=8)))
+def test_many_overlaps_are_what_sets_say(ours, others):
+    arrays = [np.array(sorted(values), np.uint64) for values in (ours, *others)]
+    assert list(overlaps(arrays[0], arrays[1:])) == [bool(ours & other) for other in others]
 
 
 @given(st.lists(st.text(st.sampled_from('aA1 0é"\n,'), max_size=4), max_size=8))
