@@ -112,7 +112,10 @@ class Probes:
         if not later and busy is not None:
             raise _LaterError  # its batch would be one of those that are asked for
         together = [each for each in in_doubt if each.last_batch_id == chunk.last_batch_id and each.id != busy]
-        if any(each.last_batch_id is None and each.id != busy for each in in_doubt):
+        blind = [each for each in in_doubt if each.last_batch_id is None and each.id != busy]
+        if any(
+            (each.submitted_ms or 0) >= (chunk.submitted_ms or 0) for each in blind
+        ):  # else it is none behind a batch
             raise _NeverError("another upload is in doubt, of which nothing is known")
         if any(each.job not in self._desk.jobs for each in together):
             raise _NeverError("another upload is in doubt, of a job that is not driven here")

@@ -40,9 +40,13 @@ class Doubt:
             chunk.hold_until_ms = self.hold_until_ms(lost_ms)
 
     def last_ms(self, chunk: TrackedChunk) -> int:
-        """Return when the chunk's batch is finished even if it came last into a full queue."""
+        """Return when the chunk's batch is finished even if it came last into a full queue.
+
+        Before its hold is over it is not: that may be a longer one, of a time when more was known.
+        """
         rounds = -(-self._limits.slots // self._limits.importers)
-        return chunk.sent_ms + self._limits.http_timeout_ms + rounds * self.hold_ms()
+        worst_ms = chunk.sent_ms + self._limits.http_timeout_ms + rounds * self.hold_ms()
+        return max(worst_ms, chunk.hold_until_ms or 0)
 
     def resend_ms(self, chunk: TrackedChunk) -> int:
         """Return when a chunk of unknown outcome may be sent again."""

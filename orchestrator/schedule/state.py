@@ -316,7 +316,10 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
     A chunk found in ``submitting`` was being sent when a process died: nobody knows whether it arrived.
     """
     lost = seen.phase is Phase.SUBMITTING
-    submitted_ms = now_ms if seen.submitted_ms is None else min(seen.submitted_ms, now_ms)
+    told_ms = now_ms if seen.submitted_ms is None else seen.submitted_ms
+    ahead_ms = max(0, told_ms - now_ms)  # by which a clock ran ahead; a hold is as long as it was
+    submitted_ms = told_ms - ahead_ms
+    held = seen.phase is Phase.UNKNOWN and seen.hold_until_ms is not None
     return TrackedChunk(
         id=seen.id,
         job=job,
@@ -331,7 +334,7 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
         submitted_ms=submitted_ms,
         sent_ms=submitted_ms,
         accepted_ms=submitted_ms,
-        hold_until_ms=seen.hold_until_ms if seen.phase is Phase.UNKNOWN else None,
+        hold_until_ms=(seen.hold_until_ms or 0) - ahead_ms if held else None,
         watched=False,
         too_large=seen.too_large,
     )

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.app import Orchestrator
 from orchestrator.model import Leads, OnUnknown
-from orchestrator.tables import Unknown
+from orchestrator.tables import Schedule, Unknown
 from tests.e2e.holdings import HOLDINGS
 from tests.simulation.kit import Loop, simulate
 from tests.simulation.plans import HOUR_MS, Life, Plan, Row, SimJob
@@ -85,7 +85,8 @@ def live(
         if there_before:
             lived._import(Leads(), plan.jobs[0].text(0), ago_ms=HOUR_MS)
         unknown = Unknown(probe_calls_max=probe_calls_max)
-        lived.settings = lived.settings.model_copy(update={"unknown": unknown})
+        schedule = Schedule(slow_start=False)  # else nothing would be sent while the first one is in doubt
+        lived.settings = lived.settings.model_copy(update={"unknown": unknown, "schedule": schedule})
         return await lived.run()
 
     seen = simulate(1, play)
@@ -161,6 +162,12 @@ def test_the_first_batch_of_all_cannot_be_found(tmp_path: Path) -> None:
     told, findings = live(tmp_path, (1, AFTER))
     assert told == {"adopted": 0, "resent": 1}
     assert "no batch of this subscription was known" in findings[0]
+
+
+def test_that_one_keeps_no_later_one_from_being_found(tmp_path: Path) -> None:
+    told, findings = live(tmp_path, (1, AFTER), (4, AFTER))
+    assert told == {"adopted": 1, "resent": 1}
+    assert [finding.partition(":")[0] for finding in findings].count("batch_not_found") == 1
 
 
 @pytest.mark.parametrize("upload", [2, 3])

@@ -247,7 +247,20 @@ def test_a_batch_of_another_job_finished_before_counts_too():
 def test_a_hold_from_a_clock_that_ran_ahead_is_bounded():
     story = Story()
     story.job(chunk(1, phase=Phase.UNKNOWN, submitted_ms=10 * DAY_MS, hold_until_ms=11 * DAY_MS))
-    assert story.decide() == [f"wait {WORST_MS}"]
+    assert story.decide() == [f"wait {DAY_MS}"]  # its length counts
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_hold_in_the_journal_is_kept_whatever_is_known_of_batches_now(sends):
+    story = Story()
+    told = {"phase": Phase.UNKNOWN, "submitted_ms": 0, "hold_until_ms": 2 * WORST_MS}
+    story.job(chunk(1, **told), space=EMAIL, sends=sends)
+    story.job(chunk(2), name="b", space=EMAIL)
+    for number, conflicts in ((1, ()), (2, (1,))):
+        story.decide()
+        story.claims(number, *conflicts)
+    assert story.decide(at_ms=2 * WORST_MS - 1) == [f"wait {2 * WORST_MS}"]
+    assert story.decide(at_ms=2 * WORST_MS) == (["submit 1"] if sends else ["release 1", "submit 2"])
 
 
 def test_time_in_which_nobody_looked_does_not_count_as_a_long_batch():
