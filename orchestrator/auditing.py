@@ -6,24 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.home import not_at
-from orchestrator.journal.audit import Flaw
+from orchestrator.journal.audit import ILLEGIBLE, Flaw
 from orchestrator.journal.journal import Journal
-from orchestrator.model import Chunk, Home, Job, Phase
+from orchestrator.model import Chunk, Home, Job, JobId, Phase
 from orchestrator.outcome import job_directory, part_path
 
 FILES_SHOWN_MAX = 100  # of each kind of finding about files
 
 
 async def audit(journal: Journal, state_dir: Path, home: Home) -> tuple[int, list[Flaw]]:
-    """Return how many jobs were read, and every flaw found; raises `JournalError` if it cannot be read."""
+    """Return how many jobs there are, and every flaw found; raises `JournalError` if it cannot be read at all."""
     flaws = await journal.flaws()
-    jobs = await journal.jobs()
-    for job in jobs:
-        flaws += await journal.flaws(job.id)
+    job_ids = await journal.legible_jobs()
+    for job_id in map(JobId, job_ids):
+        found = await journal.flaws(job_id)
+        flaws += found
+        if any(flaw.what == ILLEGIBLE for flaw in found):
+            continue
+        job = await journal.job(job_id)
         if not_at(home, job) is None:
-            flaws += _missing(job_directory(state_dir, job), job, await journal.chunks(job.id))
-    flaws += _beside(state_dir, {job.id for job in jobs})
-    return len(jobs), flaws
+            flaws += _missing(job_directory(state_dir, job), job, await journal.chunks(job_id))
+    flaws += _beside(state_dir, set(job_ids))
+    return len(job_ids), flaws
 
 
 def _missing(directory: Path, job: Job, chunks: tuple[Chunk, ...]) -> Iterator[Flaw]:

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     DailyQuotaExhausted,
     FileUnwritten,
     InvalidRequest,
+    JournalCorrupt,
     JournalError,
     JournalStalled,
     JournalUnreachable,
@@ -113,6 +114,8 @@ def explain(
     if console.json:
         console.line({"event": "command.failed", "error": type(error).__name__, "exit_code": int(code)})
     meaning = "stopped on request" if code is ExitCode.SIGINT and next_command is None else None
+    if isinstance(error, JournalCorrupt):
+        meaning = "the journal is damaged; nothing is sent until it is whole again"
     tell_code(console, code, next_command, meaning=meaning)
     return code
 

@@ -1,4 +1,4 @@
-"""Whether what the journal says can be true: the laws that hold for every job at every moment."""
+"""Whether what the journal says can be read, and can be true: the laws that hold for every job at every moment."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.journal import reading
+from orchestrator.journal.faults import damage_in_words
+from orchestrator.journal.legible import illegible, legible_jobs
+from orchestrator.journal.schema import (
+    calls,
+    chunks,
+    events,
+    findings,
+    jobs,
+    leases,
+    sources,
+    subscriptions,
+    waits,
+)
 from orchestrator.model import Chunk, Job, JobId, JobState, Phase, Source
 
+ILLEGIBLE = "illegible"  # the kind of flaw of rows that cannot be read or understood
 _COUNTED = (Phase.DONE, Phase.REFUSED)
 
 
@@ -24,24 +39,62 @@ class Flaw:
 
 
 def damaged(connection: Connection) -> list[Flaw]:
+    """Return what the database itself finds, and what cannot be read of all jobs together."""
+    flaws = _damaged_file(connection)
+    for table in (subscriptions, leases, calls):
+        flaws += _illegible(connection, table, table.name)
+    _, nameless = legible_jobs(connection)
+    if nameless:
+        flaws.append(Flaw(what=ILLEGIBLE, where="jobs", message=f"the ids of {nameless} rows cannot be read"))
+    return flaws
+
+
+def _damaged_file(connection: Connection) -> list[Flaw]:
     """Return what the database itself finds; a server checks all this whenever it reads and writes."""
     if connection.dialect.name != "sqlite":
         return []
-    words = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    flaws = [Flaw(what="damaged", where="the file", message=str(word)) for word in words if word != "ok"]
-    for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        message = f"row {row[1]} refers to a row of {row[2]} that is not there"
-        flaws.append(Flaw(what="refers_to_nothing", where=str(row[0]), message=message))
+    flaws = []
+    try:
+        words = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        flaws += [Flaw(what="damaged", where="the file", message=str(word)) for word in words if word != "ok"]
+        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            message = f"row {row[1]} refers to a row of {row[2]} that is not there"
+            flaws.append(Flaw(what="refers_to_nothing", where=str(row[0]), message=message))
+    except DBAPIError as error:
+        flaws.append(Flaw(what="damaged", where="the file", message=damage_in_words(error)))
     return flaws
 
 
 def job_flaws(connection: Connection, job_id: JobId) -> list[Flaw]:
-    """Return what contradicts itself in a job: its spans, its parts, its counts, its state."""
+    """Return what cannot be read of a job; else what contradicts itself: its spans, its parts, its counts, its state."""
+    unread = [
+        flaw
+        for table in (jobs, sources, chunks, findings, events, waits)
+        for flaw in _illegible(
+            connection,
+            table,
+            f"job {job_id}, {table.name}",
+            (table.c.id if table is jobs else table.c.job_id) == job_id,
+        )
+    ]
+    if unread:
+        return unread
     job: Any = reading.job(connection, job_id)
-    sources = reading.job_sources(connection, job.id)
-    chunks = reading.job_chunks(connection, job.id)
-    found = [*_source_flaws(sources, chunks), *_part_flaws(chunks), *_count_flaws(chunks), *_state_flaws(job, chunks)]
+    parts = reading.job_chunks(connection, job.id)
+    found = [
+        *_source_flaws(reading.job_sources(connection, job.id), parts),
+        *_part_flaws(parts),
+        *_count_flaws(parts),
+        *_state_flaws(job, parts),
+    ]
     return [Flaw(what=kind, where=f"job {job.id}", message=message) for kind, message in found]
+
+
+def _illegible(connection: Connection, table: Table, where: str, *conditions: ColumnElement[bool]) -> list[Flaw]:
+    return [
+        Flaw(what=ILLEGIBLE, where=where, message=f"{row}: {message}")
+        for row, message in illegible(connection, table, *conditions)
+    ]
 
 
 def _source_flaws(sources: tuple[Source, ...], chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled
+from orchestrator.journal.rows import NotUnderstood
 
 _PRIMARY_MASK: Final = 0xFF  # SQLite's extended result codes carry the primary one in their lowest byte
 
@@ -32,13 +34,18 @@ _ADVICE: Final = {
 
 _PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
 _PASSING_OF_FILES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-_FAULTS: Final = (StatementError, sqlite3.Error, OSError, OverflowError, UnicodeEncodeError, json.JSONDecodeError)
+# What reading a row raises if it, or what says where it is, is damaged.
+ILLEGIBLE: Final = (StatementError, sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)
+_FAULTS: Final = (*ILLEGIBLE, OSError, OverflowError, UnicodeEncodeError)
+_NO_TEXT: Final = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
+_NO_SUCH: Final = re.compile(r"no such (?:column|table): [\w.]+")
 
 
 def corrupt(path: Path, what: str) -> JournalCorrupt:
     """Return the error that says what a person can do about a damaged journal."""
     return JournalCorrupt(
-        f"the journal {path} is damaged ({what}). Keep the file, it knows what was already sent. "
+        f"the journal {path} is damaged ({what}). Keep the file, it knows what was already sent; "
+        f"`orchestrator journal check` names all that is damaged. "
         f"Copy it together with its -wal file, then save what can be read with: sqlite3 {path} .recover | "
         f"sqlite3 recovered.db, and go on with --journal sqlite:///recovered.db; or restore a copy of your own. "
         f"Starting with an empty journal and the same sources sends their rows again"
@@ -51,17 +58,36 @@ def explain(path: Path, error: BaseException) -> JournalError:
         error = error.orig
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_MASK
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return corrupt(path, str(error))
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _says_damage(error):
+            return corrupt(path, damage_in_words(error))
         advice = _ADVICE.get(code)
         kind = JournalStalled if code in _PASSING else JournalError
         return kind(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
     if isinstance(error, OSError):
         kind = JournalStalled if error.errno in _PASSING_OF_FILES else JournalError
         return kind(f"the journal {path}: {error.strerror or error}: {error.filename or path}")
-    if isinstance(error, json.JSONDecodeError):
-        return corrupt(path, "a stored value is no JSON")
+    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)):
+        return corrupt(path, damage_in_words(error))
     return JournalError(f"the journal {path}: a value cannot be stored in it ({type(error).__name__})")
+
+
+def damage_in_words(error: BaseException) -> str:
+    """Say what is damaged, without what stands there."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        error = error.orig
+    if isinstance(error, sqlite3.Error):
+        if (no_text := _NO_TEXT.match(str(error))) is not None:
+            return f"the text in column {no_text[1]} is no UTF-8"
+        no_such = _NO_SUCH.match(str(error))
+        return no_such[0] if no_such is not None else (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, json.JSONDecodeError):
+        return "a stored value is no JSON"
+    return str(error) if isinstance(error, NotUnderstood) else type(error).__name__
+
+
+def _says_damage(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite could not read a text, or did not find what every journal of this version has."""
+    return any(pattern.match(str(error)) for pattern in (_NO_TEXT, _NO_SUCH))
 
 
 @contextmanager

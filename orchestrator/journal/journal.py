@@ -24,6 +24,7 @@ from orchestrator.errors import Fenced, JournalError
 from orchestrator.events import Event
 from orchestrator.journal import audit, fencing, pruning, reading, writing
 from orchestrator.journal.changes import CapLearned, Change, FindingAdded, JobPlanned
+from orchestrator.journal.legible import legible_jobs
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
 from orchestrator.journal.values import Backlog, Counters, DayCalls, Lease, Owner, Progress
@@ -147,6 +148,10 @@ class Journal:
     async def check(self) -> None:
         """Read the whole file if it is one; raises `JournalCorrupt` if it is damaged."""
         await self._run(self._store.check)
+
+    async def legible_jobs(self) -> list[str]:
+        """Return the ids of all jobs, also of those of which nothing else can be read."""
+        return (await self._read(legible_jobs))[0]
 
     async def flaws(self, job_id: JobId | None = None) -> list[audit.Flaw]:
         """Return what cannot be as it is: of the database itself, or of what it says of one job."""

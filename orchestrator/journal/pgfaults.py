@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled, JournalUnreachable
 from orchestrator.journal.location import Database
+from orchestrator.journal.rows import NotUnderstood
 
 _ADVICE: Final = {
     "3F000": "there is no schema to make tables in: create one, and let the user's search_path name it",
@@ -36,7 +37,7 @@ _REFUSED: Final = (
     "~/.pgpass, and pg_hba.conf of the server"
 )
 _REFUSALS: Final = ("password", "authentication", "does not exist", "pg_hba.conf", "permission denied", "not permitted")
-_FAULTS: Final = (StatementError, OverflowError, UnicodeEncodeError, json.JSONDecodeError)
+_FAULTS: Final = (StatementError, OverflowError, UnicodeEncodeError, json.JSONDecodeError, NotUnderstood)
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -62,8 +63,13 @@ def _is_refused(error: DBAPIError) -> bool:
 
 def explain(place: Database, error: BaseException) -> JournalError:
     """Return the journal's error for a fault of PostgreSQL, of the way to it, or of a value's range."""
-    if isinstance(error, json.JSONDecodeError):
-        return JournalCorrupt(f"the journal {place} is damaged (a stored value is no JSON): restore a copy of your own")
+    if isinstance(error, json.JSONDecodeError | NotUnderstood):
+        what = str(error) if isinstance(error, NotUnderstood) else "a stored value is no JSON"
+        return JournalCorrupt(
+            f"the journal {place} is damaged ({what}). Keep the database, it knows what was already sent. `orchestrator "
+            "journal check` names every damaged row; restore a copy of your own, then resume. Starting with an empty "
+            "journal and the same sources sends their rows again"
+        )
     if not isinstance(error, DBAPIError):
         return JournalError(f"the journal {place}: a value cannot be stored in it ({type(error).__name__})")
     words = _without_password(place, str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "")

@@ -26,6 +26,7 @@ from orchestrator.journal.patience import Patience
 from orchestrator.journal.pgfaults import explained, is_lost
 from orchestrator.journal.schema import leases
 from orchestrator.journal.store import Store, busy
+from orchestrator.journal.tables import understood
 from orchestrator.journal.values import Lease, Owner
 
 RENEWED_EVERY_S: Final = 5.0
@@ -75,7 +76,7 @@ class PostgresStore(Store):
         """Call a function within a transaction in which nothing changes, again if the connection is lost."""
 
         def once() -> _T:
-            with database.reader(self._opened).connect() as connection, connection.begin():
+            with database.reader(self._opened).connect() as connection, connection.begin(), understood(connection):
                 return function(connection, *args, **kwargs)
 
         with self._call():
@@ -83,7 +84,7 @@ class PostgresStore(Store):
 
     def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction; after an error nobody knows whether it was committed."""
-        with self._connected() as connection, connection.begin():
+        with self._connected() as connection, connection.begin(), understood(connection):
             return function(connection, *args, **kwargs)
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Values of the model to rows of the tables and back, exactly.
 
-A value that this version does not know (a target, a phase or an event of a later one) is an error that says
-so: dropping it would make the journal lie.
+A value that this version does not know (a target, a phase or an event of a later one, or damage) is an error that
+says so: dropping it would make the journal lie.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.errors import JournalVersionUnknown
 from orchestrator.events import Event, revive
 from orchestrator.model import (
     BatchId,
@@ -49,16 +48,17 @@ _TARGETS: Mapping[str, type[Leads] | type[CustomObjects] | type[ProgramMembers]]
 }
 
 
+class NotUnderstood(Exception):  # it becomes a `JournalCorrupt` or a `JournalVersionUnknown`
+    """A row is read, and it is nothing that this version writes: damaged, or written by a newer one."""
+
+
 @contextmanager
 def _known(what: str) -> Iterator[None]:
     """Turn the failure to understand a stored value into the error that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise JournalVersionUnknown(
-            f"the journal holds {what} that this version does not understand ({error}): "
-            "it was written by another version of this program; use that version or a newer one"
-        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NotUnderstood(f"{what}: {error}") from error
 
 
 def pack_target(target: Target) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from orchestrator.errors import JournalError
 from orchestrator.journal import fencing, lock, opening
 from orchestrator.journal.faults import explained
 from orchestrator.journal.store import Store, busy
+from orchestrator.journal.tables import understood
 from orchestrator.journal.values import Lease, Owner
 
 _P = ParamSpec("_P")
@@ -57,12 +58,12 @@ class SqliteStore(Store):
 
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction in which nothing changes."""
-        with explained(self._path), self._opened.begin() as connection:
+        with explained(self._path), self._opened.begin() as connection, understood(connection):
             return function(connection, *args, **kwargs)
 
     def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction that nobody else writes beside."""
-        with explained(self._path), opening.writer(self._opened).begin() as connection:
+        with explained(self._path), opening.writer(self._opened).begin() as connection, understood(connection):
             return function(connection, *args, **kwargs)
 
     @property

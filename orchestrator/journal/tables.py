@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, insert, inspect, select
 
+from orchestrator.errors import JournalVersionUnknown
+from orchestrator.journal.rows import NotUnderstood
 from orchestrator.journal.schema import REVISION, metadata, versions
 
 
@@ -19,3 +24,16 @@ def revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(versions.name):
         return None
     return connection.execute(select(versions.c.version_num)).scalar() or ""
+
+
+@contextmanager
+def understood(connection: Connection) -> Iterator[None]:
+    """Tell a row of a newer version, which has brought the tables up meanwhile, from one that is damaged."""
+    try:
+        yield
+    except NotUnderstood as error:
+        if revision(connection) == REVISION:
+            raise
+        raise JournalVersionUnknown(
+            f"the journal holds {error}: it was written by a newer version of this program; use that version"
+        ) from error

@@ -12,10 +12,11 @@ import sys
 import pytest
 
 from orchestrator.auditing import audit
-from orchestrator.journal.changes import ChunkChanged, ChunkParted, JobChanged
-from orchestrator.model import Home, JobState, Phase
+from orchestrator.errors import JournalCorrupt
+from orchestrator.journal.changes import ChunkChanged, ChunkParted, FindingAdded, JobChanged
+from orchestrator.model import Finding, Home, JobId, JobState, Phase
 from tests import postgres
-from tests.contract.journal_kit import BACKENDS, HOST, ROWS, halves, in_loop, make_job, opened, planned
+from tests.contract.journal_kit import BACKENDS, HOST, NOW_MS, ROWS, halves, in_loop, make_job, opened, planned
 
 HERE = Home(id="0123456789abcdef", host="here", directory="/state")
 
@@ -80,6 +81,55 @@ async def test_what_contradicts_itself(url, tmp_path, kind):
         _, flaws = await audit(journal, tmp_path / "files", HERE)
     assert kind in {flaw.what for flaw in flaws}
     assert {flaw.where for flaw in flaws} == {"job j-1"}
+
+
+ILLEGIBLE = {
+    "an enum's word": ("UPDATE chunks SET phase = 'rfady' WHERE first_row = 11", "job j-1, chunks", "row id 2"),
+    "a status": ("UPDATE chunks SET status = 'Queuef' WHERE first_row = 11", "job j-1, chunks", "row id 2"),
+    "a target": ("""UPDATE jobs SET target = '{"object":"lfads"}'""", "job j-1, jobs", "row id j-1"),
+    "an option": ("""UPDATE jobs SET options = '{"on_unknown":"prpbe"}'""", "job j-1, jobs", "row id j-1"),
+    "a label": ("UPDATE jobs SET labels = '7'", "job j-1, jobs", "row id j-1"),
+    "JSON of an event": ("UPDATE events SET data = '{' WHERE seq = 1", "job j-1, events", "row seq 1"),
+    "a name in an event": ("UPDATE events SET data = '{\"x\":1}' WHERE seq = 1", "job j-1, events", "row seq 1"),
+    "an event's name": ("UPDATE events SET name = 'job.accepuee' WHERE seq = 1", "job j-1, events", "row seq 1"),
+    "a source": ("UPDATE sources SET columns = '{]'", "job j-1, sources", "row job_id j-1, position 0"),
+}
+ILLEGIBLE_ON_SQLITE = {
+    "no UTF-8": (
+        "UPDATE jobs SET subscription = CAST(x'ff' AS TEXT)",
+        "job j-1, jobs",
+        "column subscription is no UTF-8",
+    ),
+    "no UTF-8 in an id": ("UPDATE jobs SET id = CAST(x'ff' AS TEXT)", "jobs", "ids of 1 rows cannot be read"),
+    "no UTF-8 in JSON": ("UPDATE findings SET message = CAST(x'ff' AS TEXT)", "job j-1, findings", "row id 1"),
+    "no UTF-8 in a host": ("UPDATE subscriptions SET host = CAST(x'ff' AS TEXT)", "subscriptions", "row 1 by its key"),
+    "a column": ("ALTER TABLE chunks RENAME COLUMN polls TO pplls", "job j-1, chunks", "no such column: chunks.polls"),
+    "a table": ("ALTER TABLE waits RENAME TO vaits", "job j-1, waits", "no such table: waits"),
+}
+
+
+@pytest.mark.parametrize("kind", [*ILLEGIBLE, *ILLEGIBLE_ON_SQLITE])
+@in_loop
+async def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(url, tmp_path, kind):
+    if kind in ILLEGIBLE_ON_SQLITE and not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL itself refuses it")
+    statement, where, message = {**ILLEGIBLE, **ILLEGIBLE_ON_SQLITE}[kind]
+    await filled(url)
+    async with opened(url) as journal:
+        await journal.write_unfenced([FindingAdded(job_id=JobId("j-1"), finding=Finding(kind="k", message="m"))])
+    damage(url, statement)
+    async with opened(url) as journal:
+        other = make_job("j-2", home=HERE, created_ms=NOW_MS + 1)
+        if "table" not in kind and "column" not in kind:
+            await journal.add_job(other)
+            damage(url, "UPDATE jobs SET state = 'dreaming' WHERE id = 'j-2'")
+        _, flaws = await audit(journal, tmp_path / "files", HERE)
+        found = {flaw.where: flaw.message for flaw in flaws if flaw.what == "illegible"}
+        assert message in found[where]
+        if "table" not in kind and "column" not in kind:
+            assert "row id j-2" in found["job j-2, jobs"]
+            with pytest.raises(JournalCorrupt, match="Keep the"):
+                await journal.jobs()
 
 
 @in_loop

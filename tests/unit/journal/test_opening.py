@@ -273,20 +273,23 @@ async def test_an_empty_file_is_a_new_journal(path):
     ],
 )
 @in_loop
-async def test_a_value_of_a_later_version_is_not_guessed(path, damage):
+async def test_a_value_that_is_damaged_or_of_a_later_version_is_not_guessed(path, damage):
     await filled(path, jobs=1)
     change(path, damage)
     async with opened(url_of(path)) as journal:
-        with pytest.raises(JournalVersionUnknown, match=r"a job \(j-0\)"):
+        with pytest.raises(JournalCorrupt, match=r"damaged \(a job \(j-0\).*Keep the file.*journal check"):
+            await journal.jobs()
+        change(path, "UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(JournalVersionUnknown, match=r"a job \(j-0\).* newer version"):
             await journal.jobs()
 
 
 @in_loop
-async def test_an_event_of_a_later_version_is_not_guessed(path):
+async def test_an_event_that_nobody_wrote_is_not_guessed(path):
     await filled(path, jobs=1)
     change(path, "UPDATE events SET name = 'job.dreamt'")
     async with opened(url_of(path)) as journal:
-        with pytest.raises(JournalVersionUnknown, match=r"an event of job j-0"):
+        with pytest.raises(JournalCorrupt, match=r"an event of job j-0"):
             await journal.events(JobId("j-0"))
 
 
