@@ -21,7 +21,7 @@ import aiohttp
 import anyio
 
 from orchestrator import preflight
-from orchestrator.clock import Clock, SystemClock
+from orchestrator.clock import Clock, JournalClock, SystemClock
 from orchestrator.config import Settings, load
 from orchestrator.connection import Connection
 from orchestrator.control import Control, Stopping
@@ -70,7 +70,7 @@ class Orchestrator:
         subscription: str | None,
         journal: Journal,
         offload: Offload,
-        clock: Clock,
+        clock: JournalClock,
         rng: Random,
         home: Home,
         session: aiohttp.ClientSession | None,
@@ -148,13 +148,14 @@ class Orchestrator:
 
         """
         chosen = load(None, (), os.environ) if settings is None else settings
-        ticking = SystemClock() if clock is None else clock
+        ticking = JournalClock(SystemClock() if clock is None else clock)
         randomness = SystemRandom() if rng is None else rng
         state_dir = chosen.state.dir.expanduser().absolute()
         preflight.prepare_state_dir(state_dir)
         sweep(state_dir, now_ms=ticking.now_ms())
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
+            ticking.begin_at(await journal.newest_ms())
             self = cls(
                 settings=chosen,
                 subscription=subscription,

@@ -21,7 +21,7 @@ import anyio
 from structlog.typing import FilteringBoundLogger
 
 from orchestrator import events
-from orchestrator.clock import Clock
+from orchestrator.clock import JournalClock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
 from orchestrator.errors import Fenced, JournalUnreachable, SubscriptionBusy
@@ -46,7 +46,7 @@ class Means:
 
     journal: Journal
     offload: Offload
-    clock: Clock
+    clock: JournalClock
     rng: Random
     calls: CallCounts
     state_dir: Path
@@ -123,6 +123,7 @@ class Keeper:
 
             async def drive(lease: Lease) -> None:
                 means = self._means
+                means.clock.begin_at(await means.journal.newest_ms())  # another machine's clock may be ahead
                 self._driver = Driver(
                     lease=lease,
                     journal=means.journal,

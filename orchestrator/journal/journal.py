@@ -133,6 +133,10 @@ class Journal:
         """Return the highest batch id that is known of a subscription, None if there is none."""
         return await self._read(reading.last_batch_id, host)
 
+    async def newest_ms(self) -> int:
+        """Return the latest time that is told of anything that goes on, or of a job's end; 0 if there is none."""
+        return await self._read(reading.newest_ms)
+
     async def occupying(self, host: str, *, since_ms: int) -> list[Job]:
         """Return the jobs, in any state, with uploads since a moment that Marketo may be at work on, oldest first."""
         return await self._read(reading.occupying, host, since_ms)

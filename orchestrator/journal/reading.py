@@ -212,6 +212,20 @@ def last_batch_id(connection: Connection, host: str) -> BatchId | None:
     return max((BatchId(number) for number in found if number is not None), default=None)
 
 
+def newest_ms(connection: Connection) -> int:
+    """Return the latest time in the journal, as far as it matters; of jobs that have ended, chunks are not looked at."""
+    of_jobs = (jobs.c.created_ms, jobs.c.started_ms, jobs.c.finished_ms, jobs.c.wish_ms)
+    alive = select(jobs.c.id).where(jobs.c.state.in_((JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)))
+    of_chunks = (chunks.c.submitted_ms, chunks.c.completed_ms)
+    last = select(func.max(events.c.seq)).scalar_subquery()
+    found = [
+        *connection.execute(select(*map(func.max, of_jobs))).one(),
+        *connection.execute(select(*map(func.max, of_chunks)).where(chunks.c.job_id.in_(alive))).one(),
+        connection.execute(select(events.c.ts_ms).where(events.c.seq == last)).scalar(),
+    ]
+    return max((int(at_ms) for at_ms in found if at_ms is not None), default=0)
+
+
 def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     """Return a subscription's jobs with chunks sent since a moment whose batch is not known to be finished."""
     sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)

@@ -495,3 +495,29 @@ async def test_calls_and_waits_add_up(url):
             waits={"queue_full": Wait(count=2, ms=1200), "rate_limited": Wait(count=1, ms=1)},
         )
         assert await journal.counters(two) == Counters(api_calls={"status": 99}, waits={})
+
+
+# --- time --------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_time_is_that_of_whatever_was_written_last(url):
+    @in_loop
+    async def check():
+        async with opened(url) as journal:
+            assert await journal.newest_ms() == 0
+            lease = await journal.take_over(HOST)
+            chunk, other, _ = await planned(journal, lease)
+            known_ms = await journal.newest_ms()
+            assert known_ms == NOW_MS
+            for change in (
+                ChunkChanged(chunk_id=chunk.id, values={"submitted_ms": NOW_MS + 1}),
+                ChunkChanged(chunk_id=other.id, values={"completed_ms": NOW_MS + 2}),
+                Told(event=started(chunk, ts_ms=NOW_MS + 3)),
+                JobChanged(job_id=chunk.job, values={"wish_ms": NOW_MS + 4}),
+                JobChanged(job_id=chunk.job, values={"state": JobState.COMPLETE, "finished_ms": NOW_MS + 5}),
+            ):
+                await journal.write(lease, [change])
+                known_ms += 1
+                assert await journal.newest_ms() == known_ms
+
+    check()
