@@ -13,7 +13,7 @@ from orchestrator import events
 from orchestrator.desk import CAUSES, Desk, DrivenJob, span_data
 from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError, OrchestratorError
 from orchestrator.journal.changes import ChunkValues, FindingAdded, Told
-from orchestrator.marketo import wire
+from orchestrator.marketo import codes
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.wire import BatchReport, ResultKind
 from orchestrator.model import BatchStatus, Chunk, ChunkId, Phase, Source
@@ -110,7 +110,7 @@ class Batches:
         if isinstance(error, AccessDenied):
             await self._desk.write(*self._desk.found(driven, "access_denied", str(error)))
             return m.AccessLost(chunk=chunk.id)
-        if isinstance(error, InvalidRequest) and wire.is_gone(error) and chunk.phase is Phase.SUBMITTED:
+        if isinstance(error, InvalidRequest) and codes.is_gone(error) and chunk.phase is Phase.SUBMITTED:
             return await self._batch_gone(driven, chunk)
         cause = CAUSES.get(type(error), Cause.TRANSIENT)
         return m.CallFailed(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))

@@ -272,13 +272,17 @@ class Desk:
 
     async def stop_source(self, driven: DrivenJob, chunk: Chunk, reason: Stop, message: str) -> m.Fact:
         """Note that nothing more of a chunk's source can be sent."""
+        await self.refuse(driven, chunk, reason, message)
+        return m.SourceStopped(chunk=chunk.id, reason=reason)
+
+    async def refuse(self, driven: DrivenJob, chunk: Chunk, reason: Stop, message: str) -> None:
+        """Note why a chunk was not sent, and that it is unsent."""
         changes = self.found(driven, reason, message)
         if chunk.phase is Phase.SUBMITTING:
             unsent: ChunkValues = {"phase": self.known.chunk(chunk.id).unsent_phase, "message": message}
             await self.update(driven, chunk, unsent, *changes)
         else:
             await self.write(*changes)
-        return m.SourceStopped(chunk=chunk.id, reason=reason)
 
     @staticmethod
     def found(driven: DrivenJob, kind: str, message: str, batch: Chunk | None = None) -> tuple[Change, ...]:

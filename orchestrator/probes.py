@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator import events
-from orchestrator.desk import Desk, DrivenJob, span_data
+from orchestrator.desk import CAUSES, Desk, DrivenJob, span_data
 from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError
 from orchestrator.inquiry import (
     Inquiry,
@@ -34,7 +34,7 @@ from orchestrator.inquiry import (
     upload,
 )
 from orchestrator.journal.changes import ChunkValues, Told
-from orchestrator.marketo import wire
+from orchestrator.marketo import codes
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.wire import BatchReport, ResultKind
 from orchestrator.model import BatchId, BatchStatus, Chunk, ChunkId, OnUnknown, Phase, Target
@@ -89,8 +89,15 @@ class Probes:
             await self._give_up(group, str(why))
         except AccessDenied as error:
             await self._give_up(group, str(error))
-        except (_LaterError, MarketoError, OSError):
-            return m.BatchSought(chunk=chunk.id, chunks=tuple(each.id for each in group), again_ms=again_ms)
+        except (_LaterError, MarketoError, OSError) as error:
+            cause = CAUSES.get(type(error)) if isinstance(error, MarketoError) else None
+            return m.BatchSought(
+                chunk=chunk.id,
+                chunks=tuple(each.id for each in group),
+                again_ms=again_ms,
+                cause=cause,
+                retry_at_ms=None if cause is None else self._desk.retry_at_ms(cause),
+            )
         self._close(group)
         return m.BatchSought(
             chunk=chunk.id, chunks=tuple(each.id for each in group), adopted=tuple(sorted(adopted.items()))
@@ -168,7 +175,7 @@ class Probes:
         try:
             report = await self._client.status(target, number)
         except InvalidRequest as error:
-            if not wire.is_gone(error):
+            if not codes.is_gone(error):
                 raise
         if report is None or report.status in FINISHED:
             inquiry.reports[key] = report

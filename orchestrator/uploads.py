@@ -15,10 +15,12 @@ from orchestrator import events
 from orchestrator.claims import ClaimStore, Fingerprints, file_of
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
-from orchestrator.errors import AccessDenied, MarketoError, Refused, SourceError, TooLarge
+from orchestrator.errors import AccessDenied, InvalidRequest, MarketoError, SourceError, TooLarge
 from orchestrator.journal.changes import CapLearned, Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
+from orchestrator.marketo import codes
 from orchestrator.marketo.client import Client
-from orchestrator.model import Chunk, Finding, Job, OnUnknown, Phase, Source, Span
+from orchestrator.marketo.codes import Action
+from orchestrator.model import Chunk, ChunkId, Finding, Job, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
 from orchestrator.report.attribute import Attribution, attribute_whole
 from orchestrator.schedule import messages as m
@@ -75,6 +77,7 @@ class Uploads:
         self._crowd = crowd
         self._salt = salt
         self._claims = ClaimStore(offload)
+        self._retried: set[ChunkId] = set()  # refused for what one more try may mend
         self._ms_per_byte = 0.0  # of the last upload; what the next one will take is judged by it
 
     async def compute_claims(self, command: m.ComputeClaims) -> m.Fact:
@@ -134,6 +137,7 @@ class Uploads:
         except SourceError as error:
             return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
         self._crowd.let_in()
+        self._retried.discard(chunk.id)
         self._desk.note_batch(created.batch_id)
         self._ms_per_byte = (self._desk.clock.now_ms() - started_ms) / content.size
         accepted: ChunkValues = {
@@ -159,20 +163,15 @@ class Uploads:
         unsent: ChunkValues = {"phase": self._desk.known.chunk(chunk.id).unsent_phase}
         cause = CAUSES.get(type(error))
         if cause is not None:
-            fact = m.ChunkDeferred(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
-            told = events.ChunkDeferred(
-                job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, cause=cause, message=str(error)
-            )
             found = await self._found_taken(driven.job) if cause is Cause.QUEUE_FULL else ()
-            await self._desk.update(driven, chunk, unsent, Told(event=told), *found)
-            return fact
+            return await self._deferred(driven, chunk, cause, error, *found)
         if isinstance(error, TooLarge):
             return await self._too_large(driven, chunk, body_bytes(source, chunk.span))
         if isinstance(error, AccessDenied):
             await self._desk.update(driven, chunk, unsent, *self._desk.found(driven, "access_denied", str(error)))
             return m.AccessLost(chunk=chunk.id)
-        if isinstance(error, Refused):
-            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_REFUSED, str(error))
+        if isinstance(error, InvalidRequest):
+            return await self._wrong(driven, chunk, error)
         # DeliveryUnknown, or what else leaves the outcome open
         hold_until_ms = self._desk.known.doubt.hold_until_ms(self._desk.clock.now_ms())
         await self._lost(driven, chunk, str(error), hold_until_ms)
@@ -188,6 +187,30 @@ class Uploads:
             changes.append(CapLearned(bytes_max=cap, learned_ms=self._desk.clock.now_ms()))
         await self._desk.update(driven, chunk, {"phase": Phase.READY, "too_large": True}, *changes)
         return m.ChunkTooLarge(chunk=chunk.id, body_bytes=size)
+
+    async def _wrong(self, driven: DrivenJob, chunk: Chunk, error: InvalidRequest) -> m.Fact:
+        """Do what the table of codes says about an upload that is wrong as it is."""
+        match codes.stop_of(error):
+            case Action.RETRY_ONCE if chunk.id not in self._retried:
+                self._retried.add(chunk.id)
+                return await self._deferred(driven, chunk, Cause.TRANSIENT, error)
+            case Action.STOP_SOURCE:
+                return await self._desk.stop_source(driven, chunk, Stop.SOURCE_REFUSED, str(error))
+            case _:
+                await self._desk.refuse(driven, chunk, Stop.JOB_REFUSED, str(error))
+                return m.JobRefused(chunk=chunk.id)
+
+    async def _deferred(
+        self, driven: DrivenJob, chunk: Chunk, cause: Cause, error: MarketoError, *more: Change
+    ) -> m.Fact:
+        """Note that a chunk is to be sent later."""
+        unsent: ChunkValues = {"phase": self._desk.known.chunk(chunk.id).unsent_phase}
+        fact = m.ChunkDeferred(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
+        told = events.ChunkDeferred(
+            job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, cause=cause, message=str(error)
+        )
+        await self._desk.update(driven, chunk, unsent, Told(event=told), *more)
+        return fact
 
     async def _found_taken(self, job: Job) -> tuple[Change, ...]:
         """Note a full queue; return what is to be told of it unless the job's findings have it from an earlier run."""

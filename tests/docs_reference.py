@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.cli.main import app
 from orchestrator.config import Settings, Subscription
+from orchestrator.marketo.codes import CODES, STATUSES, UNDOCUMENTED
 from orchestrator.origins import CREDENTIALS, RESERVED_VARIABLES
 from orchestrator.schedule.state import FINAL, STEPS
 
@@ -243,7 +244,42 @@ def phases_page() -> str:
     )
 
 
-PAGES = {"commands.md": commands_page, "phases.md": phases_page, "settings.md": settings_page}
+# --- what Marketo answers ----------------------------------------------------------------------------------
+
+ANSWERS_INTRO = """\
+# What Marketo answers, and what is done about it
+
+This page is generated from the table that the code itself goes by; `make docs` writes it anew.
+
+It says what is done about an upload that is answered so.  All other calls change nothing at Marketo, so they are made
+again after every answer that passes, and after those that leave the outcome open.  If nothing gets through for
+`backoff.give_up_seconds`, the job stops with 5 and can be resumed.
+"""
+GONE = " About a batch that exists it says that Marketo has forgotten it: its rows are `unknown`."
+
+
+def answers_page() -> str:
+    """Return the page of Marketo's codes and HTTP statuses."""
+    parts = [ANSWERS_INTRO]
+    for title, column, rows in (
+        ("Codes in the body of an answer", "code", CODES),
+        ("HTTP statuses of answers without such a body", "status", STATUSES),
+    ):
+        lines = [f"| {column} | Marketo says | what is done |", "|---|---|---|"]
+        for code, row in sorted(rows.items(), key=lambda item: (len(item[0]), item[0])):
+            done = row.action.value[0].upper() + row.action.value[1:]
+            lines.append(f"| {code} | {row.wording.replace('%s', '…')} | {done}.{GONE if row.gone else ''} |")
+        parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
+    parts.append(f"Any other code, and any answer that makes no sense: {UNDOCUMENTED.action.value}.\n")
+    return "\n".join(parts)
+
+
+PAGES = {
+    "commands.md": commands_page,
+    "marketo-answers.md": answers_page,
+    "phases.md": phases_page,
+    "settings.md": settings_page,
+}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from orchestrator.errors import ConfigError
-from orchestrator.marketo.wire import CODES
+from orchestrator.marketo.codes import CODES
 
 CALLS = ("token", "create", "status", "failures", "warnings", "describe", "usage", "read")
 FILES = ("failures", "warnings")

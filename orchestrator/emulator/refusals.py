@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import Refused
-from orchestrator.marketo.wire import CODES
+from orchestrator.marketo.codes import CODES
 
 
 def refusal(code: str, *details: object) -> Refused:

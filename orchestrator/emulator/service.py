@@ -22,7 +22,8 @@ from orchestrator.emulator.queue import Batch, Failure
 from orchestrator.emulator.refusals import refusal
 from orchestrator.emulator.routes import Route
 from orchestrator.errors import Refused
-from orchestrator.marketo.wire import CODES, EMULATOR_HEADER, ResultKind
+from orchestrator.marketo.codes import CODES
+from orchestrator.marketo.wire import EMULATOR_HEADER, ResultKind
 from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, Target
 
 SLOW_MS = 30_000  # unless a fault says otherwise

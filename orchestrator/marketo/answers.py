@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from orchestrator.errors import (
@@ -23,13 +22,12 @@ from orchestrator.errors import (
     DeliveryUnknown,
     InvalidRequest,
     MalformedResponse,
-    RateLimited,
     Refused,
     TokenExpired,
-    TooLarge,
     Unavailable,
 )
-from orchestrator.marketo.wire import CODES, BatchReport, Code, Created
+from orchestrator.marketo.codes import CODES, STATUSES, UNDOCUMENTED, Code, of_status
+from orchestrator.marketo.wire import BatchReport, Created
 from orchestrator.model import BatchId, BatchStatus
 
 JSON_BYTES_MAX = 8 * 1024 * 1024  # more of a body is not read; a describe of a thousand fields is a fortieth of it
@@ -37,22 +35,6 @@ MESSAGE_CHARS_MAX = 500  # of Marketo's own words in a message; more is noise
 TOKEN_CHARS_MAX = 4096  # real ones have about forty
 ID_MAX = 2**31 - 1  # the contract's int32
 COUNT_MAX = 10**12  # rows of one batch; more is garbage
-
-_SEE_ADDRESS = "Check the munchkin id or the address in the settings."
-_HTTP: Mapping[int, Code] = MappingProxyType(
-    {
-        401: Code(TokenExpired, True, "Unauthorized", "A new token is asked for."),
-        403: Code(AccessDenied, True, "Forbidden", "A gateway refuses this machine: ask who runs the network."),
-        404: Code(InvalidRequest, True, "Not Found", _SEE_ADDRESS),
-        405: Code(InvalidRequest, True, "Method Not Allowed", _SEE_ADDRESS),
-        407: Code(AccessDenied, True, "Proxy Authentication Required", "Put user and password into http.proxy."),
-        411: Code(InvalidRequest, True, "Length Required", _SEE_ADDRESS),
-        413: Code(TooLarge, True, "Request Entity Too Large", "The upload has to be cut into smaller ones."),
-        414: Code(InvalidRequest, True, "URI Too Long", "Shorten the names in the target."),
-        415: Code(InvalidRequest, True, "Unsupported Media Type", _SEE_ADDRESS),
-        429: Code(RateLimited, True, "Too Many Requests", "It is tried again by itself."),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +136,15 @@ def _first_known(envelope: Envelope) -> tuple[str, str, Code | None]:
 def _refusal(what: str, envelope: Envelope) -> tuple[Refused, bool]:
     """Return the error of an envelope without success, and whether it certainly did nothing."""
     number, message, code = _first_known(envelope)
-    error, settled = (code.error, code.settled) if code else (Unavailable, False)
-    advice = code.advice if code else "This code is not documented; the call is tried again."
-    words = message or (code.wording if code else "no reason given")
-    text = f"Marketo refused {what}: {f'{number} {words}'.strip()}{request_words(envelope.request_id)}. {advice}"
-    return error(text, code=number or None, request_id=envelope.request_id), settled
+    code = code or UNDOCUMENTED
+    words = f"{number} {message or code.wording}".strip()
+    text = f"Marketo refused {what}: {words}{request_words(envelope.request_id)}. {code.advice}"
+    return code.error(text, code=number or None, request_id=envelope.request_id), code.settled
 
 
 def _http_refusal(what: str, status: int) -> tuple[Refused, bool] | None:
     """Return the error of a status without an envelope, or None if the status says nothing by itself."""
-    code = _HTTP.get(status)
-    if code is None and 500 <= status <= 599:
-        code = Code(Unavailable, False, "a fault of the gateway or of Marketo", "It is tried again by itself.")
+    code = of_status(status)
     if code is None:
         return None
     text = f"Marketo's gateway answered {what} with HTTP {status} ({code.wording}). {code.advice}"
@@ -188,7 +167,7 @@ def redirected(what: str, status: int, location: str) -> InvalidRequest:
     where = f" to {clean(location)}" if location else ""
     return InvalidRequest(
         f"{what.capitalize()} was redirected{where} (HTTP {status}), and credentials are not carried elsewhere. "
-        + _SEE_ADDRESS,
+        + STATUSES["3xx"].advice,
         code=str(status),
     )
 

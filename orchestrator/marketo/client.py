@@ -28,6 +28,7 @@ import aiohttp
 
 from orchestrator.errors import (
     AccessDenied,
+    ConcurrencyLimited,
     ConfigError,
     DeliveryUnknown,
     MalformedResponse,
@@ -37,7 +38,7 @@ from orchestrator.errors import (
     TokenExpired,
     Unavailable,
 )
-from orchestrator.marketo import answers, reads, wire
+from orchestrator.marketo import answers, codes, reads, wire
 from orchestrator.marketo.auth import TokenStore
 from orchestrator.marketo.options import Identity, Options
 from orchestrator.marketo.quota import BUSY, Quota
@@ -60,7 +61,8 @@ def _count_nothing(kind: str) -> None:
 class Client:
     """One subscription's calls; use it as an async context manager.
 
-    `on_call` is told of every request before it is sent: token, submit, status, failures, warnings, describe, usage.
+    `on_call` is told of every request before it is sent: token, submit, status, failures, warnings, describe, records,
+    usage.
     A session that is handed in should not reuse connections, keeps its own proxy and TLS, and stays open.  `sleep`
     goes by the same clock as `now_ms`.
     """
@@ -299,7 +301,7 @@ class Client:
         try:
             return await self._read("describe", what, path, parse)
         except Refused as error:
-            if wire.is_gone(error):
+            if codes.is_gone(error):
                 return None
             raise
 
@@ -334,6 +336,9 @@ class Client:
         try:
             self._on_call(kind)
             return await work(token)
+        except ConcurrencyLimited:
+            self._quota.crowd(self._now_ms())
+            raise
         finally:
             self._quota.release(self._now_ms())
             self._released.set()

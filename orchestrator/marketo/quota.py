@@ -4,11 +4,16 @@ Marketo counts a call when it arrives, in *any* window of the past, and nobody h
 its end that was.  So a call counts from its start until one window after its end: whenever the calls arrived, no
 window holds more of them than allowed.  A call that was cancelled or refused counts too: nothing says that Marketo
 forgets it.
+
+How many calls Marketo has in progress is not known here, for others make some.  When it says that there are too many,
+half as many are made at a time here, and one more again after each window in which it does not say so.
 """
 
 from __future__ import annotations
 
 from collections import deque
+
+IN_PROGRESS_MIN = 2  # an upload takes minutes, and other calls must not stand behind it
 
 BUSY = -1  # `admit`: as many calls as allowed are in progress; only a `release` can help
 
@@ -22,6 +27,10 @@ class Quota:
         self._calls_per_window = calls_per_window
         self._window_ms = window_ms
         self._in_progress_max = min(concurrent_calls, calls_per_window)
+        self._ceiling = (
+            self._in_progress_max
+        )  # lower for a while after Marketo refused a call for its being one too many
+        self._rises_ms = 0
         self._in_progress = 0
         self._ends_ms: deque[int] = deque()  # of the calls that still count, rising
 
@@ -36,7 +45,11 @@ class Quota:
         0: it is counted, go, and `release` when it has ended.  A positive number: wait so many milliseconds and ask
         again.  `BUSY`: ask again after a `release`.
         """
-        if self._in_progress >= self._in_progress_max:
+        self._rises_ms = min(self._rises_ms, now_ms + self._window_ms)  # a clock that was set back
+        while self._ceiling < self._in_progress_max and self._rises_ms <= now_ms:
+            self._ceiling += 1
+            self._rises_ms += self._window_ms
+        if self._in_progress >= self._ceiling:
             return BUSY
         while self._ends_ms and self._ends_ms[0] + self._window_ms < now_ms:
             self._ends_ms.popleft()
@@ -45,6 +58,11 @@ class Quota:
             return min(self._ends_ms[0] + self._window_ms + 1 - now_ms, self._window_ms + 1)
         self._in_progress += 1
         return 0
+
+    def crowd(self, now_ms: int) -> None:
+        """Note that Marketo refused a call because too many were in progress, others' among them."""
+        self._ceiling = max(min(IN_PROGRESS_MIN, self._in_progress_max), self._ceiling // 2)
+        self._rises_ms = now_ms + self._window_ms
 
     def release(self, now_ms: int) -> None:
         """Note that an admitted call has ended, however it ended."""

@@ -1,7 +1,7 @@
-"""What goes over the wire to Marketo, as pure data: addresses, parameters, framing, codes and values.
+"""What goes over the wire to Marketo, as pure data: addresses, parameters, framing and values.
 
-Reading Marketo's answers is next door, in ``answers``; both sides of the wire, the client and the emulator, take
-paths and codes from here alone.  Path templates carry ``{api_name}``, ``{batch_id}`` and ``{program_id}``, so that
+Reading Marketo's answers is next door, in ``answers``, and what its codes mean in ``codes``; both sides of the wire,
+the client and the emulator, take paths and codes from these alone.  Path templates carry ``{api_name}``, ``{batch_id}`` and ``{program_id}``, so that
 one string serves ``str.format`` on this side and a router on the other.
 """
 
@@ -12,23 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import assert_never
 from urllib.parse import quote, urlencode, urlsplit
 
-from orchestrator.errors import (
-    AccessDenied,
-    ConcurrencyLimited,
-    ConfigError,
-    DailyQuotaExhausted,
-    ImportQueueFull,
-    InvalidRequest,
-    ListBusy,
-    RateLimited,
-    Refused,
-    TokenExpired,
-    Unavailable,
-)
+from orchestrator.errors import ConfigError
 from orchestrator.model import BatchId, BatchStatus, CustomObjects, Format, Leads, ProgramMembers, Target
 
 # --- paths -------------------------------------------------------------------------------------------
@@ -244,98 +231,6 @@ class Multipart:
     def content_type(self) -> str:
         """The value of the request's ``Content-Type``."""
         return f"multipart/form-data; boundary={self.boundary}"
-
-
-# --- codes -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What one of Marketo's codes means to a caller."""
-
-    error: type[Refused]
-    settled: bool  # after an upload was sent whole: True if Marketo certainly made nothing of it
-    wording: str  # as Marketo words it, with ``%s`` for what varies
-    advice: str  # what comes next, for people
-
-
-_REPEATED = "It is tried again by itself."
-_RENEWED = "A new token is asked for."
-_PROGRAM = "This is a fault of this program or its settings; repeating it cannot help."
-_DATA = "Correct what it names and start again; repeating it cannot help."
-
-CODES: Mapping[str, Code] = MappingProxyType(
-    {
-        "500": Code(Unavailable, False, "Internal error", _REPEATED),
-        "502": Code(Unavailable, False, "Bad Gateway", _REPEATED),
-        "503": Code(Unavailable, False, "Service Unavailable", _REPEATED),
-        "504": Code(Unavailable, False, "Gateway Timeout", _REPEATED),
-        "600": Code(TokenExpired, True, "Access token not specified", _RENEWED),
-        "601": Code(TokenExpired, True, "Access token invalid", _RENEWED),
-        "602": Code(TokenExpired, True, "Access token expired", _RENEWED),
-        "603": Code(
-            AccessDenied,
-            True,
-            "Access denied",
-            "In Marketo's Admin, look at the API role of this user (Users & Roles) and at the allowed addresses "
-            "(IP Restrictions for API).",
-        ),
-        "604": Code(Unavailable, False, "Request time-out", _REPEATED),
-        "605": Code(InvalidRequest, True, "HTTP Method not supported", _PROGRAM),
-        "606": Code(RateLimited, True, "Max rate limit '%s' exceeded with in '%s' secs", _REPEATED),
-        "607": Code(DailyQuotaExhausted, True, "Daily quota reached", "Marketo's day ends at midnight Central Time."),
-        "608": Code(Unavailable, False, "API Temporarily Unavailable", _REPEATED),
-        "609": Code(InvalidRequest, True, "Invalid JSON", _PROGRAM),
-        "610": Code(InvalidRequest, True, "Requested resource not found", "Check the address and the target."),
-        "611": Code(Unavailable, False, "System error", _REPEATED),
-        "612": Code(InvalidRequest, True, "Invalid Content Type", _PROGRAM),
-        "613": Code(InvalidRequest, True, "Invalid Multipart Request", _PROGRAM),
-        "614": Code(Unavailable, True, "Invalid Subscription", "Usually it passes; else check the munchkin id."),
-        "615": Code(ConcurrencyLimited, True, "Concurrent access limit '%s' reached", _REPEATED),
-        "616": Code(InvalidRequest, True, "Invalid subscription type", "This subscription lacks the feature."),
-        "701": Code(InvalidRequest, True, "%s cannot be blank", _DATA),
-        "702": Code(InvalidRequest, True, "No data found for a given search scenario", "Check ids and names."),
-        "703": Code(InvalidRequest, True, "Feature is not enabled for the subscription", "Ask Marketo to enable it."),
-        "704": Code(InvalidRequest, True, "Invalid date format", _DATA),
-        "709": Code(InvalidRequest, True, "Business rule violation", _DATA),
-        "713": Code(Unavailable, False, "Transient Error", _REPEATED),
-        "719": Code(Unavailable, False, "Lock wait timeout exception", _REPEATED),
-        "1001": Code(InvalidRequest, True, "Invalid value '%s'. Required of type '%s'", _DATA),
-        "1002": Code(InvalidRequest, True, "Missing value for the required parameter '%s'", _DATA),
-        "1003": Code(InvalidRequest, True, "Invalid data", _DATA),
-        "1004": Code(InvalidRequest, True, "Lead not found", _DATA),
-        "1006": Code(InvalidRequest, True, "Field '%s' not found", "Correct the header: it wants REST API names."),
-        "1007": Code(InvalidRequest, True, "Multiple leads match the lookup criteria", _DATA),
-        "1008": Code(InvalidRequest, True, "Access denied to partition '%s'", "Give this API user the partition."),
-        "1009": Code(InvalidRequest, True, "Partition name must be specified", "Name a partition."),
-        "1010": Code(InvalidRequest, True, "Partition update not allowed", _DATA),
-        "1011": Code(InvalidRequest, True, "Field '%s' not supported", "Choose another lookup field."),
-        "1013": Code(InvalidRequest, True, "Object not found", "Check the id of the list, program, object or batch."),
-        "1014": Code(Unavailable, True, "Failed to create Object", _REPEATED),
-        "1016": Code(
-            ImportQueueFull,
-            True,
-            "There are %s imports currently being processed. Please try again later",
-            "It is tried again when the queue has room.",
-        ),
-        "1018": Code(InvalidRequest, True, "CRM Enabled", "Import into the CRM that manages this object instead."),
-        "1019": Code(ListBusy, True, "Import in progress", "It is tried again when the list's other import has ended."),
-        "1021": Code(InvalidRequest, True, "Company update not allowed", _DATA),
-        "1022": Code(Unavailable, True, "Object in use", _REPEATED),
-        "1025": Code(InvalidRequest, True, "Program status not found", "Use a status of the program's channel."),
-        "1026": Code(InvalidRequest, True, "Custom object not enabled", "Enable it in Marketo's Admin."),
-        "1029": Code(Unavailable, True, "Too many jobs in queue", _REPEATED),
-        "1036": Code(InvalidRequest, True, "Duplicate object found in input", _DATA),
-        "1037": Code(InvalidRequest, True, "Lead skipped because it is already in or past this status", _DATA),
-    }
-)
-
-_GONE = frozenset({"404", "610", "702", "1013"})
-
-
-def is_gone(error: Refused) -> bool:
-    """Tell whether a refused call means that Marketo does not know, or no longer, what it is about."""
-    return error.code in _GONE
 
 
 # --- values ------------------------------------------------------------------------------------------

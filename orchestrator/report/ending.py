@@ -14,6 +14,7 @@ REASONS = MappingProxyType(
         "internal": ExitCode.INTERNAL,
         "denied": ExitCode.DENIED,
         "batches_failed": ExitCode.REFUSED,
+        "job_refused": ExitCode.REFUSED,
         "source_refused": ExitCode.REFUSED,
         "source_changed": ExitCode.REFUSED,
         "usage": ExitCode.USAGE,

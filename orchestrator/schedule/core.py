@@ -103,7 +103,7 @@ class Scheduler:
 
     @property
     def _no_calls_left(self) -> bool:
-        return self.budget.spent or self.known.quota_refused
+        return self.budget.spent or self.known.calls.quota_refused
 
     def _stop_the_impatient(self) -> None:
         """Stop the jobs that are not to wait for the next day of the quota, if the calls of this one are used up."""
@@ -146,7 +146,7 @@ class Scheduler:
         When the day's calls are spent, those left to others are taken for what Marketo may forget before the next day.
         """
         last_day_ms = chunk.submitted_ms + BATCH_LIFE_MS - LAST_DAY_MS
-        return max(self.known.calls_ready_ms, last_day_ms if self.budget.spent else 0)
+        return max(self.known.calls.ready_ms, last_day_ms if self.budget.spent else 0)
 
     def _due(self, chunk: TrackedChunk) -> int:
         return max(chunk.due_ms, self._calls_ms(chunk))
@@ -164,7 +164,7 @@ class Scheduler:
                 yield m.CollectBatch(chunk=chunk.id, batch_id=chunk.batch_id)
 
     def _seeks(self, now_ms: int) -> Iterator[m.Command]:
-        chunk = self.known.seeking.next(self.known.in_flight, now_ms) if now_ms >= self.known.calls_ready_ms else None
+        chunk = self.known.seeking.next(self.known.in_flight, now_ms) if now_ms >= self.known.calls.ready_ms else None
         if chunk is not None:
             self.known.seeking.begin(chunk)
             yield m.SeekBatch(chunk=chunk.id)
@@ -214,7 +214,7 @@ class Scheduler:
 
     def _submission(self, now_ms: int) -> Iterator[m.Command]:
         lane = self.known.lane
-        if now_ms < self.known.calls_ready_ms or not lane.free(now_ms):
+        if now_ms < self.known.calls.ready_ms or not lane.free(now_ms):
             return
         held = self.known.in_flight
         in_doubt = sum(c.phase is Phase.UNKNOWN for c in held)
@@ -302,14 +302,14 @@ class Scheduler:
         times += [self._due(c) for c in self._collecting() if not c.at_work]
         unknown = [c for c in known.in_flight if c.phase is Phase.UNKNOWN]
         lane = known.lane
-        lane_opens_ms = max(lane.gate.ready_ms, known.calls_ready_ms)
+        lane_opens_ms = max(lane.gate.ready_ms, known.calls.ready_ms)
         if not lane.fits(known.at_marketo, now_ms):
             lane_opens_ms = max(lane_opens_ms, lane.full.ready_ms)
         for chunk in unknown:
             resends_ms = max(chunk.job.gate.ready_ms, known.doubt.resend_ms(chunk), lane_opens_ms)
             if is_sought(chunk):
                 if not known.seeking.busy:
-                    times.append(max(chunk.seek_ms or 0, known.calls_ready_ms))
+                    times.append(max(chunk.seek_ms or 0, known.calls.ready_ms))
             else:
                 times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
         if lane.busy is None and runs_short_ms is not None:

@@ -6,6 +6,7 @@ from random import Random
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase
 from orchestrator.schedule import messages as m
+from orchestrator.schedule.calling import Calls
 from orchestrator.schedule.cap import UploadCap
 from orchestrator.schedule.conflicts import Conflicts
 from orchestrator.schedule.doubt import Doubt
@@ -46,9 +47,7 @@ class Knowledge:
         self._orphans: dict[ChunkId, TrackedChunk] = {}  # at Marketo still, or perhaps, but their job has ended
         self.claiming: ChunkId | None = None
         self.conflicts = Conflicts(self._chunks)
-        self._calls_backoff = self._backoff()
-        self.calls_ready_ms = 0
-        self.quota_refused = False  # the day's calls are used up, Marketo says; until calls are tried again
+        self.calls = Calls(limits, self._backoff())
         self.patience = Patience(limits.give_up_ms)
         self.denied = False
 
@@ -75,7 +74,7 @@ class Knowledge:
     def age(self, now_ms: int) -> None:
         """Let go of what time alone ends: a learned limit, a quota that was refused, patience."""
         self.cap.age(now_ms)
-        self.quota_refused &= now_ms < self.calls_ready_ms
+        self.calls.age(now_ms)
         for job in self._impatient():
             if now_ms >= self.patience.ends_ms(job.begun_ms):
                 job.stop(Stop.GAVE_UP)
@@ -109,7 +108,11 @@ class Knowledge:
             case m.JobEnded():
                 self._job_ended(self.jobs.pop(fact.job))
             case m.BatchSought():
-                self.seeking.end(fact, self._chunks, now_ms)
+                self.seeking.end(fact, self._chunks, self.calls, now_ms)
+                self._expect_silence(now_ms)
+            case m.JobRefused():
+                self._chunks[fact.chunk].job.stop(Stop.JOB_REFUSED)
+                self._take_back(self._chunks[fact.chunk])
             case m.AccessLost():
                 self._access_lost(fact)
             case m.SourceStopped():
@@ -256,7 +259,8 @@ class Knowledge:
             chunk.job.gate.close(fact.cause, now_ms)
         else:
             self.lane.deferred(fact.cause, self.at_marketo, fact.retry_at_ms, now_ms)
-            self._hold_calls(fact.cause, self.lane.gate.ready_ms, now_ms)
+            self.calls.hold(fact.cause, self.lane.gate.ready_ms)
+            self._expect_silence(now_ms)
         self.patience.try_by(fact.cause, now_ms)
 
     def _chunk_lost(self, chunk: TrackedChunk, now_ms: int) -> None:
@@ -289,7 +293,7 @@ class Knowledge:
             self.patience.try_by(Cause.TRANSIENT, now_ms)
         else:
             self.patience.restore()
-        self._calls_backoff.reset()
+        self.calls.answered()
         chunk.status = fact.status
         if fact.status is BatchStatus.COMPLETE:
             chunk.phase = Phase.COLLECTING
@@ -333,12 +337,9 @@ class Knowledge:
 
     def _call_failed(self, chunk: TrackedChunk, fact: m.CallFailed, now_ms: int) -> None:
         chunk.end()
-        wait_ms = self._calls_backoff.next_ms()
-        if fact.cause is Cause.RATE_LIMITED:
-            wait_ms = max(wait_ms, self.limits.window_ms)
-        chunk.due_ms = max(now_ms + wait_ms, fact.retry_at_ms or 0)
+        chunk.due_ms = self.calls.refused(fact.cause, fact.retry_at_ms, now_ms)
         chunk.watched &= chunk.due_ms - now_ms <= SILENCE_MAX_MS
-        self._hold_calls(fact.cause, chunk.due_ms, now_ms)
+        self._expect_silence(now_ms)
         self.patience.try_by(fact.cause, now_ms)
 
     # --- small steps -------------------------------------------------------------------------------------
@@ -390,11 +391,8 @@ class Knowledge:
         if self.claiming != chunk.id:  # else its claims are still to come, and to be released then
             self._chunks.pop(chunk.id, None)
 
-    def _hold_calls(self, cause: Cause, until_ms: int, now_ms: int) -> None:
-        if cause not in (Cause.RATE_LIMITED, Cause.QUOTA_EXHAUSTED):
-            return
-        self.calls_ready_ms = max(self.calls_ready_ms, until_ms)
-        self.quota_refused |= cause is Cause.QUOTA_EXHAUSTED
-        if until_ms - now_ms > SILENCE_MAX_MS:
+    def _expect_silence(self, now_ms: int) -> None:
+        """Note that nothing is asked about batches for a while, if calls are held for long."""
+        if self.calls.ready_ms - now_ms > SILENCE_MAX_MS:
             for chunk in self.in_flight:
                 chunk.watched = False

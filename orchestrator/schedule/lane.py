@@ -72,7 +72,7 @@ class Lane:
             self._crowded_ms = now_ms
             self.full.close(cause, now_ms)
         else:
-            at_least_ms = self._limits.window_ms if cause is Cause.RATE_LIMITED else 0
+            at_least_ms = self._limits.lasts_ms(cause)
             self.gate.close(cause, now_ms, at_least_ms=at_least_ms, not_before_ms=retry_at_ms)
 
     def found_waiting(self, now_ms: int) -> None:

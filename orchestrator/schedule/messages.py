@@ -25,6 +25,7 @@ class Stop(StrEnum):
     GAVE_UP = "gave_up"  # a temporary cause lasted too long
     DENIED = "denied"  # credentials or permission
     BATCHES_FAILED = "batches_failed"  # Marketo fails whole batches and completes none
+    JOB_REFUSED = "job_refused"  # Marketo refuses every upload of the job
     SOURCE_REFUSED = "source_refused"  # Marketo refuses every upload of one source
     SOURCE_CHANGED = "source_changed"  # a source is no longer the file that was planned
     THRESHOLD = "threshold"  # more rows failed than the user allows
@@ -166,6 +167,8 @@ class BatchSought:
     chunks: tuple[ChunkId, ...]  # all that it is about, this one among them
     adopted: tuple[tuple[ChunkId, BatchId], ...] = ()  # stand in the journal as submitted
     again_ms: int | None = None  # look again for the others then; None: nothing more can be found out
+    cause: Cause | None = None  # why a call about them failed, if one did: it is not made again at once
+    retry_at_ms: int | None = None  # as in `ChunkDeferred`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,13 @@ class SourceStopped:
 
     chunk: ChunkId
     reason: Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefused:
+    """Marketo refuses the upload for a reason that all of its job share; nothing more of it is sent."""
+
+    chunk: ChunkId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +268,9 @@ ChunkFact = (
     | CallFailed
     | BatchCollected
 )
-Fact = JobArrived | JobUnwanted | StopAsked | BatchSought | SourceStopped | AccessLost | JobEnded | ChunkFact
+Fact = (
+    JobArrived | JobUnwanted | StopAsked | BatchSought | SourceStopped | JobRefused | AccessLost | JobEnded | ChunkFact
+)
 
 
 # --- what the heart asks for ---------------------------------------------------------------------------

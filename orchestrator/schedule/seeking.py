@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.model import ChunkId, OnUnknown, Phase
+from orchestrator.schedule.calling import Calls
 from orchestrator.schedule.messages import BatchSought
 from orchestrator.schedule.state import Limits, TrackedChunk, TrackedJob
 
@@ -40,8 +41,11 @@ class Seeking:
         self.busy = True
         chunk.begin()
 
-    def end(self, fact: BatchSought, chunks: Mapping[ChunkId, TrackedChunk], now_ms: int) -> None:
+    def end(self, fact: BatchSought, chunks: Mapping[ChunkId, TrackedChunk], calls: Calls, now_ms: int) -> None:
         """Take in what was found: chunks that became batches go on as such, the others wait, or are sent again."""
+        again_ms = fact.again_ms
+        if fact.cause is not None and again_ms is not None:
+            again_ms = max(again_ms, calls.refused(fact.cause, fact.retry_at_ms, now_ms))
         self.busy = False
         chunks[fact.chunk].end()
         adopted = dict(fact.adopted)
@@ -49,7 +53,7 @@ class Seeking:
             chunk = chunks.get(number)
             if chunk is None or chunk.phase is not Phase.UNKNOWN or chunk.seek_ms is None:
                 continue  # its job has ended meanwhile
-            chunk.seek_ms = None if fact.again_ms is None else max(fact.again_ms, chunk.seek_ms)
+            chunk.seek_ms = None if again_ms is None else max(again_ms, chunk.seek_ms)
             if number in adopted and not chunk.orphaned:
                 chunk.phase, chunk.batch_id = Phase.SUBMITTED, adopted[number]
                 chunk.hold_until_ms = chunk.seek_ms = None

@@ -13,6 +13,7 @@ from orchestrator.schedule.messages import (
     BatchPolled,
     BatchSought,
     CallFailed,
+    Cause,
     ChunkAccepted,
     ChunkDeferred,
     ChunkDeliveryLost,
@@ -24,6 +25,7 @@ from orchestrator.schedule.messages import (
     Fact,
     JobArrived,
     JobEnded,
+    JobRefused,
     JobUnwanted,
     SourceStopped,
     Space,
@@ -71,6 +73,10 @@ class Limits:
         """How many batches of one's own are kept at Marketo as long as nothing special happens."""
         return min(self.slots, 2 * self.importers if self.queue_depth is None else self.queue_depth)
 
+    def lasts_ms(self, cause: Cause) -> int:
+        """Return how long a cause lasts at least; the jittered wait comes behind it, so that not all try at once."""
+        return self.window_ms if cause is Cause.RATE_LIMITED else 0
+
 
 # Which fact or command may meet a chunk in which phase, and the phases it may have then: the first, or, where more of
 # what is known decides, one of the others.  Anything that is not in this table is a mistake.
@@ -84,6 +90,7 @@ STEPS: dict[tuple[Phase, type[Fact | SubmitChunk]], tuple[Phase, ...]] = {
     (Phase.SUBMITTING, ChunkDeliveryLost): (Phase.UNKNOWN,),
     (Phase.SUBMITTING, ChunkTooLarge): (Phase.READY,),
     (Phase.SUBMITTING, SourceStopped): (Phase.READY, Phase.UNKNOWN),
+    (Phase.SUBMITTING, JobRefused): (Phase.READY, Phase.UNKNOWN),
     (Phase.SUBMITTING, AccessLost): (Phase.READY, Phase.UNKNOWN),
     (Phase.UNKNOWN, SubmitChunk): (Phase.SUBMITTING,),
     (Phase.UNKNOWN, BatchSought): (Phase.UNKNOWN, Phase.SUBMITTED),  # if its batch was found

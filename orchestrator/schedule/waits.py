@@ -35,8 +35,8 @@ class Gate:
         self._since_ms = 0
 
     def close(self, cause: Cause, now_ms: int, *, at_least_ms: int = 0, not_before_ms: int | None = None) -> None:
-        """Close for the next, longer wait, and not for less than ``at_least_ms``."""
-        wait_ms = max(at_least_ms, self._backoff.next_ms())
+        """Close for ``at_least_ms``, and then for the next, longer wait: jitter parts those who wait for the same."""
+        wait_ms = at_least_ms + self._backoff.next_ms()
         self.cause, self._since_ms = cause, now_ms
         self.ready_ms = max(now_ms + wait_ms, not_before_ms or 0)
 

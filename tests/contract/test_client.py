@@ -14,6 +14,7 @@ from orchestrator.emulator.app import Running, start
 from orchestrator.emulator.clock import EmulatedClock
 from orchestrator.errors import (
     AccessDenied,
+    ConcurrencyLimited,
     DailyQuotaExhausted,
     DeliveryUnknown,
     ImportQueueFull,
@@ -26,7 +27,7 @@ from orchestrator.errors import (
     TooLarge,
     Unavailable,
 )
-from orchestrator.marketo import wire
+from orchestrator.marketo import codes
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.options import Identity
 from orchestrator.marketo.upload import Delivery
@@ -277,10 +278,10 @@ async def _forgotten(world: World) -> None:
     await world.clock.sleep(3600)
     with pytest.raises(InvalidRequest) as error:
         await world.client.status(Leads(), created.batch_id)
-    assert wire.is_gone(error.value)
+    assert codes.is_gone(error.value)
     with pytest.raises(InvalidRequest) as error:
         await world.client.status(Leads(), BatchId(7))
-    assert wire.is_gone(error.value)
+    assert codes.is_gone(error.value)
 
 
 test_a_batch_that_is_forgotten = _forgotten
@@ -359,7 +360,7 @@ test_a_token_in_its_last_second = _last_second
 
 # --- faults ------------------------------------------------------------------------------------------
 
-CODES_OF_CREATE = [{"do": "code", "code": code} for code in sorted(wire.CODES) if code not in ("600", "601", "602")]
+CODES_OF_CREATE = [{"do": "code", "code": code} for code in sorted(codes.CODES) if code not in ("600", "601", "602")]
 FAULTS_OF_CREATE = [
     *CODES_OF_CREATE,
     *({"do": "code", "code": code, "accept": True} for code in ("604", "608", "611", "713", "719", "502")),
@@ -401,7 +402,7 @@ def test_no_fault_makes_the_client_wrong_about_a_batch(fault):
                     assert isinstance(outcome, Refused)
                     assert scenery.batches == 0
             if fault["do"] == "code" and not fault.get("accept"):
-                settled = wire.CODES[fault["code"]].settled
+                settled = codes.CODES[fault["code"]].settled
                 assert isinstance(outcome, Refused if settled else DeliveryUnknown)
             if fault["do"] == "reset_in_body":
                 assert isinstance(outcome, NotDelivered)
@@ -494,3 +495,29 @@ async def _failed(world: World) -> None:
 
 
 test_a_batch_that_fails_as_a_whole = _failed
+
+
+def test_after_a_call_too_many_fewer_are_made_at_a_time():
+    async def play() -> None:
+        async with world({"concurrent_calls": 5}) as scenery:
+            in_progress: list[int] = []
+
+            def look(_: str) -> None:
+                in_progress.append(scenery.client._quota.in_progress)  # the emulator answers too soon to show it
+
+            async def several() -> int:
+                in_progress.clear()
+                await asyncio.gather(*(scenery.client.usage() for _ in range(9)))
+                return max(in_progress)
+
+            await scenery.client.authenticate()
+            scenery.client._on_call = look
+            assert await several() == 5
+            scenery.running.service.faults.extend([{"on": "usage", "nth": 1, "do": "code", "code": "615"}])
+            with pytest.raises(ConcurrencyLimited):
+                await scenery.client.usage()
+            assert await several() == 2
+            await scenery.clock.sleep(60)
+            assert await several() == 5
+
+    asyncio.run(play())

@@ -218,3 +218,43 @@ def test_a_job_that_is_cancelled_while_its_upload_is_looked_for_beside_anothers_
     assert (complete["state"], complete["rows"]["unknown"]) == ("complete", 0)
     (finding,) = (each for each in complete["findings"] if each["kind"] == "batch_not_found")
     assert "of a job that is not driven here" in finding["message"]  # it ended during the search, not before or behind
+
+
+class Spent(Told):
+    """A world in which the day's calls are used up right behind the second upload."""
+
+    def _note(self, create: Any) -> Any:
+        noting = super()._note(create)
+
+        def spending(upload: Any, *args: Any) -> Any:
+            batch = noting(upload, *args)
+            if len(self.taken) == 2:
+                self.service.faults.extend([{"on": "status", "do": "code", "code": "607"}])
+            return batch
+
+        return spending
+
+
+def test_a_search_asks_once_into_a_quota_that_is_used_up(tmp_path: Path) -> None:
+    rows = tuple(Row(key=f"p{number:04}@ours.example", value=f"v{number}", number="7") for number in range(30))
+    plan = Plan(
+        seed=1,  # slow start: the first batch is complete before the second upload, so nothing else asks
+        jobs=(SimJob(target=Leads(), sources=(rows,), starts_ms=0),),
+        lives=(),
+        troubles=({"on": "create", "nth": 2, "do": AFTER},),
+        refused=0.0,
+        occupations=(),
+        heals_ms=HOUR_MS,
+        emulator={"seed": 1, "rows_per_second": 2.0, "start_delay_ms_min": 0, "start_delay_ms_max": 0, **HOLDINGS},
+        body_bytes_max=1_000,
+    )
+    worlds: list[Spent] = []
+
+    async def play(loop: Loop) -> Any:
+        worlds.append(Spent(plan, tmp_path, loop))
+        return await worlds[0].run()
+
+    (job,) = simulate(1, play).jobs
+    assert (job.summary["state"], job.summary["lost_answers"]["adopted"]) == ("complete", 1)
+    told = worlds[0].service.engine.limits.errors(worlds[0].clock.now_ms())
+    assert sum(codes["607"] for codes in told.values()) == 1

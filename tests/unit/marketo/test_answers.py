@@ -19,7 +19,7 @@ from orchestrator.errors import (
     TooLarge,
     Unavailable,
 )
-from orchestrator.marketo import answers, reads, wire
+from orchestrator.marketo import answers, codes, reads
 from orchestrator.marketo.answers import ResultBody
 from orchestrator.marketo.wire import BatchReport, Created
 from orchestrator.model import BatchId, BatchStatus
@@ -96,7 +96,7 @@ def test_certain_refusals_made_no_batch(code):
     for written in (code, int(code)):
         with pytest.raises(Refused) as error:
             answers.parse_create(200, JSON, no(written, "because"))
-        assert type(error.value) is wire.CODES[code].error
+        assert type(error.value) is codes.CODES[code].error
         assert (error.value.code, error.value.request_id) == (code, "e42b#14272d07d78")
         assert f"{code} because" in str(error.value)
 

@@ -20,7 +20,7 @@ from orchestrator.errors import (
     TooLarge,
     Unavailable,
 )
-from orchestrator.marketo import answers, transport, wire
+from orchestrator.marketo import answers, codes, transport
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.options import Identity
 from orchestrator.marketo.wire import BatchReport, ResultKind
@@ -154,7 +154,7 @@ def test_an_answer_without_end_is_not_read_to_its_end():
 
 def test_a_batch_that_marketo_forgot():
     outcome = outcome_of(Peer(answering(200, refusal("1013", "Object not found"))), status)
-    assert wire.is_gone(outcome)
+    assert codes.is_gone(outcome)
 
 
 # --- result files ------------------------------------------------------------------------------------

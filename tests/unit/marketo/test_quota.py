@@ -25,6 +25,40 @@ def test_a_call_in_progress_holds_its_place_until_it_is_released():
     assert [quota.admit(99_999), quota.admit(99_999)] == [0, BUSY]
 
 
+def at_a_time(quota: Quota, now_ms: int) -> int:
+    """Return how many calls may be in progress at this time."""
+    admitted = 0
+    while quota.admit(now_ms) == 0:
+        admitted += 1
+    for _ in range(admitted):
+        quota.release(now_ms)
+    return admitted
+
+
+def test_after_a_call_too_many_half_as_many_are_made_at_a_time_and_one_more_after_each_window():
+    quota = Quota(calls_per_window=10_000, window_ms=1000, concurrent_calls=9)
+    assert at_a_time(quota, 0) == 9
+    quota.crowd(0)
+    assert [at_a_time(quota, now_ms) for now_ms in (0, 999, 1000, 2500)] == [4, 4, 5, 6]
+    quota.crowd(2500)
+    quota.crowd(2600)
+    assert [at_a_time(quota, now_ms) for now_ms in (2600, 3599, 3600)] == [2, 2, 3]  # beside an upload there is room
+    quota.crowd(3600)
+    assert [at_a_time(quota, now_ms) for now_ms in (3600, 10_000, 99_000)] == [2, 8, 9]
+
+
+def test_a_lowered_limit_rises_again_though_the_clock_was_set_back():
+    quota = Quota(calls_per_window=10_000, window_ms=1000, concurrent_calls=9)
+    quota.crowd(10**9)
+    assert [at_a_time(quota, now_ms) for now_ms in (0, 1000, 2000)] == [4, 5, 6]
+
+
+def test_of_one_call_at_a_time_none_is_taken():
+    quota = Quota(calls_per_window=10_000, window_ms=1000, concurrent_calls=1)
+    quota.crowd(0)
+    assert at_a_time(quota, 0) == 1
+
+
 def test_a_clock_that_was_set_back_locks_nobody_out_for_longer_than_a_window():
     quota = Quota(calls_per_window=1, window_ms=1000, concurrent_calls=9)
     quota.admit(10**9)

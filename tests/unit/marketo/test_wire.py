@@ -8,16 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import (
-    AccessDenied,
-    ConcurrencyLimited,
     ConfigError,
-    DailyQuotaExhausted,
-    ImportQueueFull,
-    InvalidRequest,
-    ListBusy,
-    RateLimited,
-    TokenExpired,
-    Unavailable,
 )
 from orchestrator.marketo import wire
 from orchestrator.marketo.wire import ResultKind
@@ -187,38 +178,3 @@ def test_any_file_name_makes_a_frame_that_parsers_read(name, rows):
 def test_a_boundary_that_could_break_the_frame_is_refused(boundary):
     with pytest.raises(ValueError, match="boundary"):
         wire.Multipart(boundary, "a.csv")
-
-
-@pytest.mark.parametrize(
-    ("codes", "error", "settled"),
-    [
-        ("600 601 602", TokenExpired, True),
-        ("603", AccessDenied, True),
-        ("606", RateLimited, True),
-        ("607", DailyQuotaExhausted, True),
-        ("615", ConcurrencyLimited, True),
-        ("1016", ImportQueueFull, True),
-        ("1019", ListBusy, True),
-        ("604 608 611 713 719 500 502 503 504", Unavailable, False),
-        ("614 1014 1022 1029", Unavailable, True),
-        ("605 609 610 612 613 616 701 702 703 704 709", InvalidRequest, True),
-        ("1001 1002 1003 1004 1006 1007 1008 1009 1010 1011 1013 1018 1021 1025 1026 1036 1037", InvalidRequest, True),
-    ],
-)
-def test_every_code_of_the_contract_has_one_meaning(codes, error, settled):
-    for code in codes.split():
-        assert (wire.CODES[code].error, wire.CODES[code].settled) == (error, settled), code
-
-
-def test_the_table_holds_the_contracts_codes_and_no_others():
-    listed = (
-        "600 601 602 603 606 607 615 1016 1019 604 608 611 713 719 500 502 503 504 614 1014 1022 1029 605 609 610 612 "
-        "613 616 701 702 703 704 709 1001 1002 1003 1004 1006 1007 1008 1009 1010 1011 1013 1018 1021 1025 1026 1036 "
-        "1037"
-    )
-    assert sorted(wire.CODES) == sorted(listed.split())
-
-
-def test_a_batch_that_marketo_forgot_is_told_from_other_refusals():
-    assert all(wire.is_gone(InvalidRequest("", code=code)) for code in ("404", "610", "702", "1013"))
-    assert not any(wire.is_gone(InvalidRequest("", code=code)) for code in ("1003", "606", None))

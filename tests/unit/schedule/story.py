@@ -76,7 +76,7 @@ class Story:
             "crowded": lane.crowded or None,
             "one_more": lane.full.ready_ms if lane.full.ready_ms > self.now_ms else None,
             "lane_opens": lane.gate.ready_ms if lane.gate.ready_ms > self.now_ms else None,
-            "calls_open": known.calls_ready_ms if known.calls_ready_ms > self.now_ms else None,
+            "calls_open": known.calls.ready_ms if known.calls.ready_ms > self.now_ms else None,
             "cap": None if known.cap.bytes_max == CAP else known.cap.bytes_max,
             "claiming": known.claiming,
             "gives_up": known.gives_up_ms,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase
@@ -445,10 +447,12 @@ def test_two_in_doubt_with_one_key_do_not_wait_for_each_other():
 # --- its batch is looked for ---------------------------------------------------------------------------------
 
 
-def sought(story: Story, *numbers: int, adopted: dict[int, int] | None = None, again_ms: int | None = None) -> None:
+def sought(
+    story: Story, *numbers: int, adopted: dict[int, int] | None = None, again_ms: int | None = None, **failed: Any
+) -> None:
     found = tuple((ChunkId(number), BatchId(batch)) for number, batch in (adopted or {}).items())
     chunks = tuple(map(ChunkId, numbers))
-    story.tell(m.BatchSought(chunk=chunks[0], chunks=chunks, adopted=found, again_ms=again_ms))
+    story.tell(m.BatchSought(chunk=chunks[0], chunks=chunks, adopted=found, again_ms=again_ms, **failed))
 
 
 def test_a_batch_that_is_found_goes_on_as_if_its_answer_had_come():
@@ -475,6 +479,45 @@ def test_it_is_not_sent_again_while_it_is_looked_for():
     assert story.decide(at_ms=2 * WORST_MS) == ["seek 1"]
     sought(story, 1)
     assert story.decide() == ["submit 1 after 5000 of transient"]
+
+
+def in_doubt() -> Story:
+    """Return a story in which one chunk is looked for, and another is a batch."""
+    story = Story()
+    story.job(chunk(1), chunk(2), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    assert "submit 2 after 5000 of transient" in story.decide(at_ms=5_000)
+    story.accepted(2)
+    assert "seek 1" in story.decide(at_ms=30_000)
+    return story
+
+
+def test_a_used_up_quota_met_by_a_search_holds_every_call():
+    story = in_doubt()
+    sought(story, 1, again_ms=45_000, cause=Cause.QUOTA_EXHAUSTED, retry_at_ms=7_000_000)
+    assert story.state()["calls_open"] == 7_000_000
+    assert story.heart.known.calls.quota_refused
+    for _ in range(3):
+        assert not [done for done in story.decide() if done.startswith(("seek", "submit", "poll 2 "))]
+        story.now_ms += 1_000_000
+    assert "seek 1" in story.decide(at_ms=7_000_000)
+
+
+def test_a_search_that_met_a_rate_limit_waits_for_the_window_and_so_does_every_call():
+    story = in_doubt()
+    sought(story, 1, again_ms=45_000, cause=Cause.RATE_LIMITED)
+    assert story.state()["calls_open"] == 55_000
+    assert story.decide(at_ms=45_000) == ["wait 55000"]
+    assert "seek 1" in story.decide(at_ms=55_000)
+
+
+def test_a_search_that_failed_in_passing_is_made_again_after_growing_waits():
+    story = in_doubt()
+    for wait_ms in (5_000, 10_000, 20_000):
+        sought(story, 1, again_ms=story.now_ms + 1, cause=Cause.TRANSIENT)
+        assert "seek 1" not in story.decide(at_ms=story.now_ms + wait_ms - 1)
+        assert "seek 1" in story.decide(at_ms=story.now_ms + 1)
 
 
 def test_what_cannot_be_found_is_held_like_any_other():

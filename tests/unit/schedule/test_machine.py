@@ -42,7 +42,7 @@ SPACES = st.sampled_from(
 )
 ANSWERS = {
     "claims": ("done", "done", "done", "stopped"),
-    "submit": (*["accepted"] * 9, *Cause, "lost", "lost", "too large", "stopped", "denied"),
+    "submit": (*["accepted"] * 9, *Cause, "lost", "lost", "too large", "stopped", "refused", "denied"),
     "seek": ("found", "found", "again", "nothing"),
     "poll": (*["complete"] * 5, "failed", "failed", "queued", "importing", "vague", "gone", *Cause, "denied"),
     "collect": ("done", "done", "done", *Cause),
@@ -170,6 +170,9 @@ class Heart(RuleBasedStateMachine):
         if answer == "denied":
             self._undo(chunk)
             self._tell(m.AccessLost(chunk=chunk))
+        elif answer == "refused":
+            self._undo(chunk)
+            self._tell(m.JobRefused(chunk=chunk))
         elif answer == "stopped":
             self._undo(chunk)
             self._tell(m.SourceStopped(chunk=chunk, reason=Stop.SOURCE_CHANGED))

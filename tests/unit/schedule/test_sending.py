@@ -8,8 +8,9 @@ import pytest
 
 from orchestrator.model import BatchStatus, ChunkId, JobId, Phase, Priority
 from orchestrator.schedule import messages as m
+from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Cause
-from orchestrator.schedule.state import ImpossibleFact
+from orchestrator.schedule.state import ImpossibleFact, Limits
 from orchestrator.schedule.waits import Backoff
 from tests.unit.schedule.story import CAP, EMAIL, PROMISED, Story, chunk
 
@@ -191,7 +192,7 @@ def test_jitter_stays_within_a_quarter():
     [
         (Cause.TRANSIENT, None, 5_000, None, DAY_MS),
         (Cause.CONCURRENCY_LIMITED, None, 5_000, None, DAY_MS),
-        (Cause.RATE_LIMITED, None, 20_000, 20_000, DAY_MS),
+        (Cause.RATE_LIMITED, None, 25_000, 25_000, DAY_MS),  # the window, and then as long as after other refusals
         (Cause.QUOTA_EXHAUSTED, 7_000_000, 7_000_000, 7_000_000, None),
         (Cause.QUOTA_EXHAUSTED, 0, 5_000, 5_000, None),  # a reset that should have been is no reason to hammer
     ],
@@ -213,8 +214,8 @@ def test_a_rate_limit_on_an_upload_holds_polls_too():
     story.send(1)
     story.decide()
     story.deferred(2, Cause.RATE_LIMITED)
-    assert story.decide(at_ms=5_000) == ["wait 20000"]
-    assert story.decide(at_ms=20_000)[:2] == ["poll 1", "submit 2 after 20000 of rate_limited"]
+    assert story.decide(at_ms=5_000) == ["wait 25000"]
+    assert story.decide(at_ms=25_000)[:2] == ["poll 1", "submit 2 after 25000 of rate_limited"]
 
 
 def test_a_rate_limit_on_a_poll_holds_uploads_too():
@@ -227,8 +228,29 @@ def test_a_rate_limit_on_a_poll_holds_uploads_too():
     story.deferred(3, Cause.TRANSIENT)
     story.polled(2, BatchStatus.IMPORTING)
     story.tell(m.CallFailed(chunk=ChunkId(1), cause=Cause.RATE_LIMITED))
-    assert story.decide(at_ms=10_000) == ["wait 25000"]
-    assert story.decide(at_ms=25_000)[:3] == ["poll 1", "poll 2", "submit 3 after 5000 of transient"]
+    assert story.decide(at_ms=10_000) == ["wait 30000"]
+    assert story.decide(at_ms=30_000)[:3] == ["poll 1", "poll 2", "submit 3 after 5000 of transient"]
+
+
+@pytest.mark.parametrize("on", ["upload", "poll"])
+def test_after_a_rate_limit_not_everybody_tries_at_the_same_moment(on):
+    opens = set()
+    for seed in range(20):
+        story = Story()
+        story.heart = Scheduler(Limits(), body_bytes_max=CAP, rng=Random(seed))
+        story.job(chunk(1))
+        story.decide()
+        if on == "upload":
+            story.deferred(1, Cause.RATE_LIMITED)
+        else:
+            story.accepted(1)
+            assert "poll 1" in story.decide(at_ms=5_000)
+            story.tell(m.CallFailed(chunk=ChunkId(1), cause=Cause.RATE_LIMITED))
+        opens.add(story.heart.known.calls.ready_ms - story.now_ms)
+    assert len(opens) > 15
+    assert (
+        23_750 <= min(opens) < 24_500 < 25_500 < max(opens) <= 26_250
+    )  # for none of them before Marketo's window is over
 
 
 def test_calls_that_fail_are_repeated_after_growing_waits():

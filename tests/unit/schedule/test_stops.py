@@ -195,6 +195,34 @@ def test_a_source_that_is_refused_stops_and_the_others_go_on():
     assert story.decide() == ["finish a source_refused"]
 
 
+def test_a_job_that_is_refused_sends_nothing_more_and_what_is_under_way_is_seen_to_its_end():
+    story = Story()
+    story.job(chunk(1), chunk(2), chunk(3, source=1, row=0))
+    story.job(chunk(4), name="b")
+    story.send(4)
+    story.send(1)
+    assert "submit 2" in story.decide()
+    story.tell(m.JobRefused(chunk=ChunkId(2)))
+    assert story.state() == {
+        "a": {"ready": [2, 3], "submitted": [1], "stops": ["job_refused"]},
+        "b": {"ready": [], "submitted": [4]},
+        "held": [1, 4],
+    }
+    story.finish(1, at_ms=5_000)
+    assert story.decide() == ["finish a job_refused"]
+
+
+def test_a_job_that_is_refused_while_an_upload_of_it_is_in_doubt_keeps_the_doubt():
+    story = Story()
+    story.job(chunk(1))
+    story.decide()
+    story.lost(1)
+    assert story.decide(at_ms=4_000_000) == ["submit 1 after 5000 of transient"]
+    story.tell(m.JobRefused(chunk=ChunkId(1)))
+    assert story.phase(1) is Phase.UNKNOWN
+    assert story.decide() == ["finish a job_refused"]
+
+
 def test_what_is_under_way_of_a_stopped_source_is_seen_to_its_end_but_not_repeated():
     story = Story()
     story.job(chunk(1), chunk(2))
