@@ -29,6 +29,7 @@ OURS: Final = "the heart"
 DECISIONS: Final = 300
 LARGE: Final = 100  # times as many chunks; what grows with the logarithm grows less than twofold
 GROWTH_MAX: Final = 2.0
+GROWTH_AMONG_JOBS_MAX: Final = 12.0  # of ten times as many; more of them are out of the processor's caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ def measure(run_: Run) -> list[Row]:
         for name, way in PEERS.items():
             rows += _rows(worlds[:1], name, way, Demands(full=None))
     run_.say("queue: decisions ...")
-    return [*rows, _decisions_in_one_job(), _decisions_in_subscriptions()]
+    return [*rows, _decisions_in_one_job(), _decisions_among_jobs(), _decisions_in_subscriptions()]
 
 
 def _rows(worlds: Sequence[World], name: str, way: WayToImport, demands: Demands) -> Iterator[Row]:
@@ -156,6 +157,18 @@ def _decisions_in_one_job() -> Row:
         values=(many_s / few_s,),
         at_most=GROWTH_MAX,
         note=note,
+    )
+
+
+def _decisions_among_jobs() -> Row:
+    """Compare a decision among 1,000 jobs of one subscription with one among 100: every job is looked at."""
+    few_s, many_s = (_decision_s([(JobId(str(job)), 20) for job in range(jobs)]) for jobs in (100, 1_000))
+    return Row(
+        what="1,000 jobs of a subscription, not 100",
+        figure="x time per decision",
+        values=(many_s / few_s,),
+        at_most=GROWTH_AMONG_JOBS_MAX,
+        note=f"{many_s * 1e6:,.0f} µs a decision",
     )
 
 

@@ -39,9 +39,11 @@ class Claiming:
 
     def _unsent(self, now_ms: int) -> Iterator[TrackedChunk]:
         turns = self._turns
+        compared = [job for job in self._known.jobs.values() if job.space.compared]
+        if not compared:
+            return
         reserved = turns.reserved(now_ms)
-        jobs = [job for job in turns.line_up(self._known.jobs.values(), reserved) if job.space.compared]
-        windows = [turns.window(job) for job in jobs]
+        windows = [turns.window(job) for job in turns.line_up(compared, reserved)]
         yield from (window[0] for window in windows if self._wanted(window[0]))
         if (
             sum(chunk.conflicts is not None for window in windows for chunk in window[1:])

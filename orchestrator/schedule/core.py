@@ -37,7 +37,7 @@ from orchestrator.schedule.claiming import Claiming
 from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.seeking import is_sought
-from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, Limits, TrackedChunk, TrackedJob, steps_of
+from orchestrator.schedule.state import Limits, TrackedChunk, TrackedJob, steps_of
 from orchestrator.schedule.turns import Turns
 
 # A day of the quota has 25 hours at most, Marketo may begin the next one two hours late, and one is left to collect.
@@ -120,7 +120,7 @@ class Scheduler:
 
     def _runs_short_ms(self, now_ms: int) -> int | None:
         """Return when to send more to keep the importers busy; None if there is nothing to send."""
-        if not any(self.turns.window(job) for job in self.known.jobs.values()):
+        if not any(map(self.turns.has_more, self.known.jobs.values())):
             return None
         line = self.known.line
         return line.covered_until_ms(self.known.batches, now_ms) - line.delay_ms
@@ -178,12 +178,12 @@ class Scheduler:
     def _repairs(self) -> Iterator[m.Command]:
         """Cut, or give up, what cannot be sent as it is."""
         for job in self.known.jobs.values():
-            for chunk in self.turns.window(job):
+            for chunk in self.turns.unsendable(job):
                 if chunk.at_work or chunk.id == self.known.claiming:
                     continue
                 if not self.turns.fits(chunk):
                     yield self._make_smaller(chunk)
-                elif chunk.failures >= FAILURES_BEFORE_SPLIT and self._is_to_blame(chunk):
+                elif self._is_to_blame(chunk):
                     if job.completed == 0:
                         job.stop(Stop.BATCHES_FAILED)
                         break
@@ -268,6 +268,8 @@ class Scheduler:
 
     def _is_over(self, job: TrackedJob) -> bool:
         """Tell whether nothing more can happen to a job in this run."""
+        if job.sending and job.ready and not any(c.waits_for_user for c in job.moving):
+            return False
         if not job.sends:
             return (
                 not job.occupies and not job.ready and not job.moving
@@ -313,7 +315,8 @@ class Scheduler:
             else:
                 times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
         if lane.busy is None and runs_short_ms is not None:
-            times += [max(job.gate.ready_ms, lane_opens_ms) for job in known.jobs.values() if self.turns.window(job)]
+            waiting = filter(self.turns.has_more, known.jobs.values())
+            times += [max(job.gate.ready_ms, lane_opens_ms) for job in waiting]
             times.append(runs_short_ms + 1)
         for job in known.jobs.values():
             if job.resting_ms is not None and any(chunk.blocked_ms is not None for chunk in job.queue[:1]):

@@ -274,7 +274,7 @@ class Knowledge:
         chunk.hold_until_ms = None
         self._back_to_ready(chunk)
         self.lane.freed()
-        chunk.too_large = True
+        chunk.too_large, chunk.job.sound = True, False
         self.cap.refused(fact.body_bytes, now_ms)
 
     def _chunk_parted(self, chunk: TrackedChunk, fact: m.ChunkParted, now_ms: int) -> None:
@@ -319,7 +319,7 @@ class Knowledge:
     def _batch_failed(self, chunk: TrackedChunk, now_ms: int) -> None:
         job = chunk.job
         self._batch_finished(chunk, now_ms)
-        chunk.failures += 1
+        chunk.failures, job.sound = chunk.failures + 1, False
         chunk.failed_at_completion = job.completed
         chunk.batch_id = chunk.status = None
         job.failed_in_a_row += 1

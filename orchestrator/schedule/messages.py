@@ -53,6 +53,11 @@ class Space:
     exclusive: str | None = None  # e.g. "list:1001"
     compared: bool = True  # False: the user promises that no key stands twice
 
+    @property
+    def stands_alone(self) -> bool:
+        """Tell whether no other batch can stand in the way of one of this space."""
+        return not self.compared and self.exclusive is None
+
     def excludes(self, other: Space) -> bool:
         """Tell whether no batch of this space may be under way together with one of the other."""
         if self.exclusive is not None and self.exclusive == other.exclusive:

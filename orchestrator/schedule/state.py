@@ -216,6 +216,8 @@ class TrackedJob:
     waits_for_quota: bool = True
     priority: Priority = Priority.NORMAL
     trusted: bool = True
+    largest_bytes: int = 0  # of the bodies of its chunks, those that are gone as well
+    sound: bool = True  # no chunk of it was refused for its size or failed as a whole
     begun_ms: int = 0  # since when it sends
     resting_ms: int | None = None  # since when it is paused, or nobody waits for it
     sent_bytes: int | None = None  # compared with other jobs', to be fair; None: it begins to send
@@ -227,7 +229,7 @@ class TrackedJob:
     @property
     def sending(self) -> bool:
         """Tell whether anything more of it may be submitted."""
-        return self.sends and all(stop in SOURCE_STOPS for stop in self.stops)
+        return self.sends and (not self.stops or all(stop in SOURCE_STOPS for stop in self.stops))
 
     @property
     def proving(self) -> bool:
@@ -327,6 +329,8 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
     ahead_ms = max(0, told_ms - now_ms)  # by which a clock ran ahead; a hold is as long as it was
     submitted_ms = told_ms - ahead_ms
     held = seen.phase is Phase.UNKNOWN and seen.hold_until_ms is not None
+    job.largest_bytes = max(job.largest_bytes, seen.body_bytes)
+    job.sound &= seen.failures == 0
     return TrackedChunk(
         id=seen.id,
         job=job,

@@ -24,6 +24,7 @@ from orchestrator.schedule.knowledge import Knowledge
 from orchestrator.schedule.shares import Shares
 from orchestrator.schedule.state import FAILURES_BEFORE_SPLIT, TrackedChunk, TrackedJob
 
+_RANK = {priority: rank for rank, priority in enumerate(RANKS)}
 PASSED_OVER_MAX = 20  # times that another job's chunk was sent meanwhile
 PASSED_OVER_MS_MAX = 600_000
 
@@ -35,9 +36,19 @@ class Turns:
         self._known = known
         self._shares = Shares()
 
+    def has_more(self, job: TrackedJob) -> bool:
+        """Tell whether a job has anything to send."""
+        return bool(job.queue) and job.sending and not job.finishing
+
     def window(self, job: TrackedJob) -> list[TrackedChunk]:
         """Return the unsent chunks of a job that are looked at, in order."""
-        return job.queue[: self._known.limits.lookahead_chunks] if job.sending and not job.finishing else []
+        return job.queue[: self._known.limits.lookahead_chunks] if self.has_more(job) else []
+
+    def unsendable(self, job: TrackedJob) -> list[TrackedChunk]:
+        """Return the chunks among them that cannot be sent as they are: too large, or failed too often."""
+        if job.sound and job.largest_bytes <= self._known.cap.bytes_max:
+            return []
+        return [c for c in self.window(job) if not self.fits(c) or c.failures >= FAILURES_BEFORE_SPLIT]
 
     def fits(self, chunk: TrackedChunk) -> bool:
         """Tell whether a chunk is small enough to be sent."""
@@ -67,8 +78,8 @@ class Turns:
         tired = {chunk.job: at for at, chunk in enumerate(reserved)}  # others wait for what they reserve
         last = len(tired)
         return sorted(
-            [job for job in jobs if self.window(job)],
-            key=lambda job: (tired.get(job, last), RANKS.index(job.priority), self._shares.of(job), len(job.ready)),
+            filter(self.has_more, jobs),
+            key=lambda job: (tired.get(job, last), _RANK[job.priority], self._shares.of(job), len(job.ready)),
         )
 
     def open(self, now_ms: int) -> list[TrackedJob]:
@@ -78,7 +89,9 @@ class Turns:
     def _pass_over(self, jobs: Sequence[TrackedJob], held: Sequence[TrackedChunk], now_ms: int) -> None:
         """Note of the first chunk of each of these jobs that it could not be sent, if others' keys are the reason."""
         for job in jobs:
-            chunk = self.window(job)[0]
+            if job.space.stands_alone:
+                continue
+            chunk = job.queue[0]
             others = [other for other in held if other.job is not job]
             if self.has_claims(chunk) and self._sendable(chunk) and not self.is_free(chunk, others):
                 chunk.passed_over += 1
@@ -89,17 +102,17 @@ class Turns:
 
         One that waits for a chunk in doubt is none of them: that may last, and nobody should wait with it.
         """
-        in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN]
-        heads = [queue[0] for job in self.open(now_ms) if (queue := self.window(job) or self._resting(job, now_ms))]
-        blocked = [chunk for chunk in heads if chunk.blocked_ms is not None and self._sendable(chunk)]
-        tired = [c for c in blocked if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
-        waiting = [chunk for chunk in tired if self.is_free(chunk, in_doubt)]
+        blocked = [c for job in self.open(now_ms) for c in job.queue[:1] if c.blocked_ms is not None]
+        wanted = [c for c in blocked if self.has_more(c.job) or self._rests(c.job, now_ms)]
+        tired = [c for c in wanted if c.passed_over >= PASSED_OVER_MAX or now_ms - _since(c) >= PASSED_OVER_MS_MAX]
+        in_doubt = [chunk for chunk in self._known.in_flight if chunk.phase is Phase.UNKNOWN] if tired else []
+        waiting = [chunk for chunk in tired if self._sendable(chunk) and self.is_free(chunk, in_doubt)]
         return sorted(waiting, key=lambda chunk: (_since(chunk), chunk.id))
 
-    def _resting(self, job: TrackedJob, now_ms: int) -> list[TrackedChunk]:
-        """Return the unsent chunks of a job that is paused, or that nobody waits for, as long as that is recent."""
+    def _rests(self, job: TrackedJob, now_ms: int) -> bool:
+        """Tell whether a job is paused, or nobody waits for it, and that is recent."""
         recent = job.resting_ms is not None and now_ms < job.resting_ms + self._known.limits.paused_hold_ms
-        return job.queue if recent and not job.finishing else []
+        return recent and not job.finishing
 
     def look(
         self, job: TrackedJob, held: Sequence[TrackedChunk], reserved: Sequence[TrackedChunk] = ()
@@ -126,6 +139,8 @@ class Turns:
     def is_free(self, chunk: TrackedChunk, others: Sequence[TrackedChunk]) -> bool:
         """Tell whether a chunk shares no key with any of the others, for all that is known."""
         conflicts, space = chunk.conflicts or (), chunk.job.space
+        if space.stands_alone:
+            return True
         for other in others:
             if other.id in conflicts or space.excludes(other.job.space):
                 return False
