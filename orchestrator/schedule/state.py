@@ -233,8 +233,12 @@ class TrackedJob:
 
     @property
     def proving(self) -> bool:
-        """Tell whether it waits for its first batch: nothing else of it is sent before one is complete."""
-        return not self.trusted and not self.completed and any(chunk.holds_slot for chunk in self.moving)
+        """Tell whether it waits for its first batch: nothing else of it is sent before one is complete.
+
+        So does a job that is trusted, from the first of its batches on that fails as a whole.
+        """
+        doubtful = not self.completed and (not self.trusted or self.failed_in_a_row > 0)
+        return doubtful and any(chunk.holds_slot for chunk in self.moving)
 
     @property
     def queue(self) -> list[TrackedChunk]:
@@ -266,7 +270,7 @@ class TrackedJob:
     def begin(self, now_ms: int) -> None:
         """Send from now on what is unsent; what was let go of takes its slot and its claims again.
 
-        If no batch of it was ever completed, what failed them may be mended: each is sent once more.
+        If no batch of it was ever completed, what failed them may be mended: each is sent once more, one at a time.
         """
         self.sends, self.begun_ms, self.resting_ms, self.sent_bytes = True, now_ms, None, None
         self.stops = [stop for stop in self.stops if stop in SOURCE_STOPS]
@@ -275,7 +279,9 @@ class TrackedJob:
         for chunk in self.moving:
             chunk.let_go = False
         if self.completed == 0:
-            for chunk in [*self.ready, *self.moving]:
+            chunks = [*self.ready, *self.moving]
+            self.trusted &= all(chunk.failures == 0 for chunk in chunks)
+            for chunk in chunks:
                 chunk.failures = min(chunk.failures, FAILURES_BEFORE_SPLIT - 1)
 
     def rest(self, fact: JobUnwanted | StopAsked, now_ms: int) -> None:

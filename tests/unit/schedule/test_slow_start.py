@@ -136,3 +136,40 @@ def test_the_first_of_several_canaries_goes_alone():
     story.send(1)
     assert sent(story.decide()) == []
     assert sent(story.finish(1, at_ms=10_000)) == ["submit 2"]
+
+
+def all_failing(story: Story) -> list[int]:
+    """Let every batch fail as a whole as soon as it is asked after; return what was sent until the job ends."""
+    uploads: list[int] = []
+    while "finish a batches_failed" not in (commands := story.decide()):
+        for word, number in (command.split()[:2] for command in commands):
+            if word == "submit":
+                uploads.append(int(number))
+                story.accepted(int(number))
+            elif word == "poll":
+                story.polled(int(number), BatchStatus.FAILED)
+        if all(command.startswith("wait") for command in commands):
+            story.now_ms += 5_000
+    return uploads
+
+
+def test_a_trusted_job_of_which_a_batch_failed_sends_nothing_while_others_are_not_answered():
+    story = Story()
+    story.job(*map(chunk, range(1, 20)))
+    for number in (1, 2, 3, 4):
+        story.send(number)
+    assert {"poll 1", "poll 2"} <= {*story.decide(at_ms=5_000)}
+    story.polled(1, BatchStatus.FAILED)
+    story.polled(2, BatchStatus.IMPORTING)
+    assert sent(story.decide()) == sent(story.decide(at_ms=9_000)) == []
+    story.decide(at_ms=10_000)
+    story.polled(2, BatchStatus.COMPLETE)
+    assert sent(story.decide()) == ["submit 1"]
+
+
+@pytest.mark.parametrize("slow_start", [True, False])
+def test_nor_does_it_send_many_after_it_was_resumed(slow_start):
+    story = Story(slow_start=slow_start)
+    failed = [chunk(number, failures=1) for number in (1, 2, 3)]
+    story.job(*failed, *map(chunk, range(4, 20)))
+    assert len(all_failing(story)) == 2

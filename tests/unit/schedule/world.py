@@ -50,7 +50,6 @@ class World:
         self.troubled_until_ms = 0
         self.decisions = 0
         self.crashes = 0
-        self.denied = False
         self.broken: set[tuple[JobId, int]] = set()  # sources that are no longer what was planned
         self.trace: list[tuple[int, str]] = []
         self.scheduler = self._new_scheduler()
@@ -59,6 +58,10 @@ class World:
             self.at(job.arrives_ms, lambda job=job: self._arrive(job), remote=True)
             if job.watched_until_ms is not None:
                 self.at(job.watched_until_ms, lambda job=job: self._want(job), remote=True)
+
+    @property
+    def denied(self) -> bool:
+        return self.scheduler.known.denied
 
     # --- the loop ----------------------------------------------------------------------------------------
 
@@ -130,7 +133,6 @@ class World:
         self.working.clear()
         self.uploading = 0
         self._note_trouble()
-        self.denied = False
         self.scheduler = self._new_scheduler()
         self._pass_time(self.now_ms + self.rng.choice((0, 1, 1_000, HOUR_MS)))
         for job in self.plan.jobs:
@@ -343,7 +345,6 @@ class World:
         if entry.seen.body_bytes > self.plan.upload_bytes_max:
             return m.ChunkTooLarge(chunk=chunk, body_bytes=entry.seen.body_bytes)
         if self.chance(faults.access_lost):
-            self.denied = True
             return m.AccessLost(chunk=chunk)
         if self.chance(faults.limited):
             cause = self.rng.choice((Cause.RATE_LIMITED, Cause.CONCURRENCY_LIMITED, Cause.QUOTA_EXHAUSTED))
@@ -386,7 +387,6 @@ class World:
 
     def _call_failed(self, chunk: ChunkId) -> bool:
         if self.chance(self.plan.faults.access_lost):
-            self.denied = True
             self.tell(m.AccessLost(chunk=chunk))
             return True
         if not self.chance(self.plan.faults.call_failed):
@@ -460,10 +460,7 @@ class World:
         temporary = Stop.GAVE_UP in stops or Stop.DENIED in stops
         if not temporary:
             job.ended = True
-        elif self.denied:
-            if not self.scheduler.known.jobs:  # somebody mends the credentials and resumes
-                self.at(self.now_ms + HOUR_MS, self._crash, remote=True)
-        else:
-            if self.rng.random() < 0.5:
+        else:  # somebody mends the credentials, or looks what was wrong, and resumes
+            if Stop.DENIED not in stops and self.rng.random() < 0.5:
                 self._arrive(job, sends=False)  # what is under way is watched meanwhile
             self.at(self.now_ms + self.rng.randint(0, HOUR_MS), lambda: self._want(job), remote=True)
