@@ -99,7 +99,7 @@ class Driver:
         self._offload = offload
         self._scheduler = Scheduler(limits, body_bytes_max=body_bytes_max, rng=rng)
         self._desk = Desk(journal=journal, lease=lease, calls=calls, scheduler=self._scheduler, clock=clock)
-        self._crowd = Crowd()
+        self._crowd = Crowd(limits)
         self._uploads = Uploads(self._desk, client=client, offload=offload, crowd=self._crowd, salt=salt)
         self._occupants = Occupants(
             self._desk, uploads=self._uploads, scheduler=self._scheduler, state_dir=state_dir, home=home, log=log

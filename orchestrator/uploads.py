@@ -214,8 +214,8 @@ class Uploads:
 
     async def _found_taken(self, job: Job) -> tuple[Change, ...]:
         """Note a full queue; return what is to be told of it unless the job's findings have it from an earlier run."""
-        clock = self._desk.clock
-        finding = self._crowd.refused(job.id, job.api_user, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
+        clock, own = self._desk.clock, len(self._desk.known.batches)
+        finding = self._crowd.refused(job.id, job.api_user, own=own, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
         if finding is None or any(each.kind == finding.kind for each in await self._desk.journal.findings(job.id)):
             return ()
         return (FindingAdded(job_id=job.id, finding=finding),)
