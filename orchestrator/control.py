@@ -16,6 +16,7 @@ import anyio
 from orchestrator import events
 from orchestrator.errors import SubscriptionBusy
 from orchestrator.finishing import Finisher
+from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues, Told
 from orchestrator.keeping import Means
@@ -41,6 +42,7 @@ class Stopping:
     importing: int  # at Marketo, or on the way there: nobody can call them back
     unknown: int  # sent, and their outcome is not known
     unsent: int
+    heeded: bool  # False: what is asked for is done when somebody resumes the job in its state directory
 
 
 class Control:
@@ -68,15 +70,15 @@ class Control:
         ):
             job = await self._journal.job(job.id)
         ends = going is not None and going.get("state") is not JobState.CANCELLED
-        if ends and not await self._attended(job):
+        if ends and not self._is_elsewhere(job) and not await self._attended(job):
             await self._end(job)
         return await self._stopping(job.id, changed=going is not None and job.wish is not Wish.CANCEL)
 
     async def _pausing(self, job: Job) -> JobValues | None:
         """Return what else changes of a job that is to be paused; None: nothing does, not even what is wanted."""
-        if job.state is JobState.PLANNING or (job.state is JobState.RUNNING and await self._attended(job)):
+        if job.state in UNFINISHED and await self._attended(job):
             return {} if job.wish is None else None
-        if job.state not in (JobState.RUNNING, JobState.INCOMPLETE) or job.wish is Wish.CANCEL:
+        if job.state not in (*UNFINISHED, JobState.INCOMPLETE) or job.wish is Wish.CANCEL:
             return None
         return {
             "state": JobState.PAUSED,
@@ -89,11 +91,11 @@ class Control:
         """Return what else changes of a job that is to be cancelled; None: nothing does, not even what is wanted."""
         if job.state in _ENDED:
             return None
-        if job.state in _STOPPED:  # it goes on, to its end
+        if job.state in _STOPPED and job.started_ms is not None:  # it goes on, to its end
             return {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
         if job.state is JobState.RUNNING or await self._attended(job):
             return {}
-        return {
+        return {  # nothing of it was ever sent
             "state": JobState.CANCELLED,
             "finished_ms": self._clock.now_ms(),
             "exit_code": ExitCode.OK,
@@ -101,10 +103,23 @@ class Control:
         }
 
     async def _attended(self, job: Job) -> bool:
-        """Tell whether some live process will heed a wish; of one in another state directory, nobody knows here."""
-        if self._wanted(job.id) or not_at(self._home, job) is not None:
+        """Tell whether some live process works on a job, one of another state directory as far as is known here."""
+        if self._wanted(job.id):
             return True
-        return job.options.detached and await self._journal.owner(job.host) is not None
+        return (job.options.detached or self._is_elsewhere(job)) and await self._is_driven(job)
+
+    async def _is_driven(self, job: Job) -> bool:
+        owner = await self._journal.owner(job.host)
+        return owner is not None and owner.sends(job)
+
+    def _is_elsewhere(self, job: Job) -> bool:
+        return not_at(self._home, job) is not None
+
+    async def _heeded(self, job: Job) -> bool:
+        """Tell whether all that was asked for is done, or some live process will do it."""
+        if job.state not in UNFINISHED or self._wanted(job.id):
+            return True
+        return job.state is JobState.RUNNING and await self._is_driven(job)
 
     async def _wish(self, job: Job, wish: Wish, reason: str | None, values: JobValues) -> bool:
         """Write a wish about a job, if it still is as it was read."""
@@ -124,7 +139,7 @@ class Control:
     async def _end(self, job: Job) -> None:
         """Cancel what is unsent, unless somebody drives the subscription, who then does."""
         try:
-            lease = await self._journal.take_over(job.host)
+            lease = await self._journal.take_over(job.host, home=self._home)
         except SubscriptionBusy:
             return
 
@@ -145,8 +160,10 @@ class Control:
     async def _stopping(self, job_id: JobId, *, changed: bool) -> Stopping:
         chunks = await self._journal.chunks(job_id)
         done = [chunk for chunk in chunks if chunk.phase in (Phase.DONE, Phase.REFUSED)]
+        job = await self._journal.job(job_id)
         return Stopping(
-            job=await self._journal.job(job_id),
+            job=job,
+            heeded=await self._heeded(job),
             changed=changed,
             accepted=sum(chunk.accepted for chunk in done),
             failed=sum(chunk.failed for chunk in done),

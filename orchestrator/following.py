@@ -119,12 +119,14 @@ class JobHandle:
         """
         if self._wanted(job.id):
             return True
+        owner = await self._journal.owner(job.host)
+        if owner is None or not owner.sends(job):
+            return False
         if job.options.detached and job.state is JobState.RUNNING:
-            return await self._journal.owner(job.host) is not None
+            return True
         phases = (await self._journal.progress(job.id)).phases
         left = [phase for phase, tally in phases.items() if tally.chunks and phase not in FINAL]
-        watched = bool(left) and all(phase in _WATCHED for phase in left)
-        return watched and await self._journal.owner(job.host) is not None
+        return bool(left) and all(phase in _WATCHED for phase in left)
 
     async def summary(self) -> Summary:
         """Return what became of the job so far."""

@@ -199,7 +199,7 @@ class Keeper:
     async def _take_over(self, host: str) -> Lease | None:
         force, self._forcing = self._forcing, False
         try:
-            return await self._means.journal.take_over(host, force=force)
+            return await self._means.journal.take_over(host, force=force, home=self._means.home)
         except (SubscriptionBusy, JournalUnreachable):
             return None
 

@@ -117,6 +117,7 @@ class Resumption:
             [JobChanged(job_id=job.id, values=going)], as_of=job
         ):
             job = await self._journal.job(job.id)  # it changed meanwhile
+        job = await self._journal.job(job.id)
         self._keeper.hold(job.id)  # only now: a job that has ended is let go of
         try:
             await self._plan(job, take_over=take_over)
@@ -153,7 +154,8 @@ def _going(job: Job) -> JobValues:
     """Return what has to be changed of a job so that it goes on; a pause is taken back, a cancellation is not."""
     going: JobValues = {}
     if job.state in _STOPPED:
-        going = {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+        state = JobState.PLANNING if job.started_ms is None else JobState.RUNNING
+        going = {"state": state, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
     if job.state in _RESUMABLE and job.wish is Wish.PAUSE:
         going = {**going, "wish": None, "wish_reason": None, "wish_ms": None}
     return going

@@ -43,6 +43,9 @@ def _tell(console: Console, asked: Stopping, wish: Wish) -> None:
         )  # fmt: skip
         return
     console.insist(_headline(asked, wish), "bold")
+    if job.started_ms is None:
+        console.data("  Its files were not read to their end, so its rows are not counted yet; none was sent.")
+        return
     notes = {"importing": "at Marketo, which cannot cancel imports", "unsent": _unsent(asked, wish)}
     shown = [(f"  {name}", number(count), notes.get(name, "")) for name, count in rows.items()
              if count or name not in ("failed", "unknown")]  # fmt: skip
@@ -63,6 +66,12 @@ def _headline(asked: Stopping, wish: Wish) -> str:
         return f"{name} is being cancelled, so it is not paused."
     if job.state is JobState.INCOMPLETE:
         return f"{name} sends nothing more. Resume it to fetch the outcome of what is at Marketo; then it is cancelled."
+    if not asked.heeded:
+        word = "cancelled" if job.wish is Wish.CANCEL else "paused"
+        return (
+            f"{name} is to be {word}, but no process works on it that does so: resume it where its state directory is "
+            f"({job.home}); then it is {word}, and what is at Marketo is seen to its end."
+        )
     word = "cancelled" if wish is Wish.CANCEL else "paused"
     return f"{name} is being {word}: nothing more is sent, and what is at Marketo is seen to its end."
 

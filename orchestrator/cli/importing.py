@@ -92,6 +92,8 @@ async def run_import(
             if request.detach and state not in _OVER:
                 return await tell_detached(console, orchestrator, handle, flags)
             tell_taken_over(console, owner)
+            if not take_over:
+                await tell_turn(console, orchestrator, [handle])
             interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
@@ -106,17 +108,37 @@ def tell_taken_over(console: Console, owner: Owner | None) -> None:
 
 async def tell_detached(console: Console, orchestrator: Orchestrator, handle: JobHandle, flags: str) -> ExitCode:
     """Say who sends a job that nobody waits for."""
-    stopped = (await handle.status()).job.state is not JobState.RUNNING
+    job = (await handle.status()).job
+    stopped = job.state is not JobState.RUNNING
     owner = None if stopped else await orchestrator.driver()
+    sends = owner is not None and owner.sends(job)
     if console.json:
-        console.line({"event": "job.detached", "job_id": handle.id, "driver": None if owner is None else owner.pid})
+        console.line({"event": "job.detached", "job_id": handle.id, "driver": owner.pid if owner and sends else None})
     console.insist(f"Job {handle.id} stands in the journal.")
     if owner is None:
         meaning, follow_up = "nobody sends it yet; orchestrator resume does, or the next import", "resume"
+    elif not sends:
+        meaning, follow_up = (
+            f"{_foreign(owner)}; orchestrator resume sends this one when that process has ended",
+            "resume",
+        )
     else:
         meaning, follow_up = f"process {owner.pid} sends it as long as it runs, then orchestrator resume does", "wait"
     tell_code(console, ExitCode.OK, f"orchestrator {follow_up} {handle.id}{flags}", meaning=meaning)
     return ExitCode.OK
+
+
+async def tell_turn(console: Console, orchestrator: Orchestrator, handles: Sequence[JobHandle]) -> None:
+    """Say that jobs wait for a process which sends only others, if so."""
+    owner = await orchestrator.driver()
+    if owner is not None and not all([owner.sends((await handle.status()).job) for handle in handles]):
+        what = _foreign(owner)
+        console.insist(f"{what[0].upper()}{what[1:]}; what is sent from here waits until it has ended.", "warn")
+
+
+def _foreign(owner: Owner) -> str:
+    where = f" on {owner.machine}" if owner.machine else ""
+    return f"process {owner.pid}{where} drives the subscription, but sends only jobs of its own state directory"
 
 
 def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
@@ -171,6 +193,8 @@ def resume_jobs(
                 interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
                 tell_destination(console, destination)
                 tell_taken_over(console, owner)
+                if not take_over:
+                    await tell_turn(console, orchestrator, resumed.jobs)
                 return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)
 
         return await interruption.over(body)

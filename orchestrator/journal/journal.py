@@ -221,17 +221,18 @@ class Journal:
 
     # --- who drives a subscription -------------------------------------------------------------------
 
-    async def take_over(self, host: str, *, force: bool = False) -> Lease:
+    async def take_over(self, host: str, *, force: bool = False, home: Home | None = None) -> Lease:
         """Become the one process that writes for a subscription; leases given out before are worthless.
 
-        With ``force``, even if a live process drives it, which writes nothing more from then on.
+        With ``force``, even if a live process drives it, which writes nothing more from then on.  Others are told
+        ``home``, whose jobs alone this process sends.
         Raises `SubscriptionBusy` if a live process drives it, and `JournalCorrupt` if the file is damaged.
         """
         taken: list[Lease] = []
         now_ms = self._now_ms()
 
         def take() -> None:
-            taken.append(self._store.take_over(host, now_ms, force=force))
+            taken.append(self._store.take_over(host, now_ms, force=force, home=None if home is None else home.id))
 
         def give_back() -> None:
             for lease in taken:

@@ -22,7 +22,8 @@ from orchestrator.journal.values import Owner
 
 _TRIES: Final = 8  # an asker holds the lock for microseconds; eight meetings in a row do not happen
 _PAUSE_S: Final = 0.005  # between two tries: a taker knows within 40 ms
-_CONTENT_BYTES: Final = 40  # room for two integers of 64 bits, a space and a line end
+_CONTENT_BYTES: Final = 60  # room for two integers of 64 bits, 16 digits, two spaces and a line end
+_CONTENT: Final = re.compile(rb"(\d+) (\d+)(?: ([0-9a-f]{16}))?\s*")
 _SLUG_CHARACTERS_MAX: Final = 100  # file names end at 255 bytes, and the journal's own name stands before it
 _DIGEST_CHARACTERS: Final = 8  # tells apart hosts whose slugs are alike
 
@@ -62,13 +63,14 @@ def _try(descriptor: int, how: int) -> bool:
     return True
 
 
-def take(path: Path, *, now_ms: int) -> Lock | None:
-    """Take the lock and leave this process's number and the time in it; None if somebody holds it."""
+def take(path: Path, *, now_ms: int, home: str | None = None) -> Lock | None:
+    """Take the lock and leave this process's number, the time and its home in it; None if somebody holds it."""
     descriptor = _open(path)
     try:
         for left in range(_TRIES, 0, -1):
             if _try(descriptor, fcntl.LOCK_EX):
-                os.pwrite(descriptor, f"{os.getpid()} {now_ms}".ljust(_CONTENT_BYTES - 1).encode() + b"\n", 0)
+                content = f"{os.getpid()} {now_ms} {home or ''}"
+                os.pwrite(descriptor, content.ljust(_CONTENT_BYTES - 1).encode() + b"\n", 0)
                 return Lock(descriptor)
             if left > 1:
                 time.sleep(_PAUSE_S)
@@ -88,9 +90,10 @@ def owner(path: Path) -> Owner | None:
     try:
         if _try(descriptor, fcntl.LOCK_SH):
             return None
-        content = os.pread(descriptor, _CONTENT_BYTES, 0).split()
-        numbers = [int(word) for word in content if word.isdigit()]
-        pid, since_ms = numbers if len(numbers) == 2 else (0, 0)
-        return Owner(pid=pid, since_ms=since_ms)
+        told = _CONTENT.fullmatch(os.pread(descriptor, _CONTENT_BYTES, 0))
+        if told is None:
+            return Owner(pid=0, since_ms=0)
+        pid, since_ms, home = told.groups()
+        return Owner(pid=int(pid), since_ms=int(since_ms), home=home.decode() if home else None)
     finally:
         os.close(descriptor)

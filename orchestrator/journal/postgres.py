@@ -121,7 +121,7 @@ class PostgresStore(Store):
 
     # --- who drives a subscription -------------------------------------------------------------------
 
-    def take_over(self, host: str, now_ms: int, *, force: bool) -> Lease:
+    def take_over(self, host: str, now_ms: int, *, force: bool, home: str | None = None) -> Lease:
         """Raise the epoch and write the lease, in one transaction that no write for the subscription runs beside."""
 
         def take(connection: Connection) -> Lease | Owner:
@@ -131,7 +131,8 @@ class PostgresStore(Store):
             if owner is not None and not force:
                 return owner
             connection.execute(delete(leases).where(leases.c.host == host))
-            row = {"host": host, "epoch": lease.epoch, "process": asdict(self._process), "since_ms": now_ms}
+            process = {**asdict(self._process), "home": home}
+            row = {"host": host, "epoch": lease.epoch, "process": process, "since_ms": now_ms}
             connection.execute(insert(leases).values(**row, renewed_ms=_NOW_MS))
             return lease
 
@@ -172,8 +173,9 @@ class PostgresStore(Store):
         row: Any = connection.execute(query.where(leases.c.host == host)).first()
         if row is None or row.age_ms > STALE_MS:
             return None
+        home = row.process.pop("home", None)
         process = Process(**row.process)
         if is_dead(process):
             return None
         machine = None if process.boot == self._process.boot else process.host
-        return Owner(pid=process.pid, since_ms=row.since_ms, machine=machine)
+        return Owner(pid=process.pid, since_ms=row.since_ms, machine=machine, home=home)

@@ -78,13 +78,13 @@ class SqliteStore(Store):
 
     # --- who drives a subscription -------------------------------------------------------------------
 
-    def take_over(self, host: str, now_ms: int, *, force: bool) -> Lease:
+    def take_over(self, host: str, now_ms: int, *, force: bool, home: str | None = None) -> Lease:
         """Take a subscription's lock, or with ``force`` the next one; look the file over, and raise the epoch."""
         generation = self.read(fencing.generation, host)
-        taken = self._lock(host, generation, now_ms)
+        taken = self._lock(host, generation, now_ms, home)
         if taken is None and force:
             generation += 1
-            taken = self._lock(host, generation, now_ms)
+            taken = self._lock(host, generation, now_ms, home)
         if taken is None:
             raise busy(host, self.owner(host) or Owner(pid=0, since_ms=0), pid=os.getpid())
         try:
@@ -102,9 +102,9 @@ class SqliteStore(Store):
             before.lock.release()
         return lease
 
-    def _lock(self, host: str, generation: int, now_ms: int) -> lock.Lock | None:
+    def _lock(self, host: str, generation: int, now_ms: int, home: str | None) -> lock.Lock | None:
         with explained(self._path):
-            return lock.take(lock.lock_path(self._path, host, generation), now_ms=now_ms)
+            return lock.take(lock.lock_path(self._path, host, generation), now_ms=now_ms, home=home)
 
     def confirm(self, lease: Lease) -> None:
         """Compare the epochs; a lock of the kernel needs no renewal."""

@@ -49,8 +49,11 @@ class Store(ABC):
         """Raise `JournalCorrupt` if the structure of the database is damaged."""
 
     @abstractmethod
-    def take_over(self, host: str, now_ms: int, *, force: bool) -> Lease:
-        """Become the one who writes for a subscription; with ``force``, even if a live process drives it."""
+    def take_over(self, host: str, now_ms: int, *, force: bool, home: str | None = None) -> Lease:
+        """Become the one who writes for a subscription; with ``force``, even if a live process drives it.
+
+        ``home`` is the number of this process's state directory, for others to know whose jobs it sends.
+        """
 
     @abstractmethod
     def confirm(self, lease: Lease) -> None:

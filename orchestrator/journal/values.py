@@ -23,6 +23,11 @@ class Owner:
     pid: int  # 0 in the instant in which a new owner has not yet written its number
     since_ms: int
     machine: str | None = None  # the name of another machine, or container; None: this one
+    home: str | None = None  # the number of its state directory; None: it did not say
+
+    def sends(self, job: Job) -> bool:
+        """Tell whether it sends a job if somebody wants it: only one of its own state directory."""
+        return self.home is None or job.home is None or self.home == job.home.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,3 +144,26 @@ def test_a_wish_about_a_job_that_changed_since_it_was_read_is_made_of_what_it_is
             assert (await journalled(other, job.id)).wish is Wish.CANCEL
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("then", ["resume", "cancel"])
+def test_a_job_that_died_while_its_files_were_read_is_paused_at_once_and_goes_on_from_there(tmp_path, then):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running), Orchestrator.open(settings) as orchestrator:
+            running.service.faults.extend([{"on": "describe", "do": "slow", "ms": 1_000_000, "nth": 1}])
+            submitting = asyncio.create_task(orchestrator.submit(request(tmp_path)))
+            await seen(orchestrator.jobs)
+            submitting.cancel()
+            await asyncio.wait([submitting])
+            (known,) = await orchestrator.jobs()
+            asked = await orchestrator.pause(known.id)
+            assert (asked.changed, asked.job.state, asked.heeded, asked.unsent) == (True, JobState.PAUSED, True, 0)
+            assert (await orchestrator.resume()).jobs == (), "it waits for its name"
+            if then == "cancel":
+                assert (await orchestrator.cancel(known.id)).job.state is JobState.CANCELLED
+                return
+            (job,) = (await orchestrator.resume([known.id])).jobs
+            summary = await job.wait()
+            assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
+
+    asyncio.run(play())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from structlog.testing import capture_logs
 
 from orchestrator import Orchestrator, Settings
 from orchestrator.errors import ConfigError
-from orchestrator.model import JobState
-from tests.contract.test_library import emulated, journalled, request
+from orchestrator.model import JobState, Wish
+from tests.contract.test_library import emulated, journalled, request, seen
+from tests.postgres import new_schema
 
 
 def changed(settings: Settings, **tables: Any) -> Settings:
@@ -42,5 +44,36 @@ def test_a_job_of_another_state_directory_is_left_alone(tmp_path):
             async with Orchestrator.open(here) as orchestrator:
                 (job,) = (await orchestrator.resume()).jobs
                 assert (await job.wait()).rows.accepted == 60
+
+    asyncio.run(play())
+
+
+BACKENDS_OF_TWO = {"sqlite": lambda place: f"sqlite:///{place}/journal.db", "postgresql": lambda place: new_schema()}
+
+
+@pytest.mark.parametrize("backend", BACKENDS_OF_TWO)
+def test_a_driver_of_another_state_directory_is_not_taken_for_one_that_sends_a_job(tmp_path, backend):
+    async def play() -> None:
+        async with emulated(tmp_path) as (here, running):
+            here = changed(here, journal={"url": BACKENDS_OF_TWO[backend](tmp_path)})
+            there = changed(here, state={"dir": tmp_path / "elsewhere"})
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            async with Orchestrator.open(here) as orchestrator, Orchestrator.open(there) as other:
+                busy = await orchestrator.submit(request(tmp_path))
+                job = await other.submit(replace(request(tmp_path, "b"), detach=True))
+                await seen(orchestrator.driver)
+                owner = await other.driver()
+                assert owner is not None
+                known = await journalled(other, job.id)
+                assert (owner.sends(known), owner.sends(await journalled(other, busy.id))) == (False, True)
+                assert not await job.settled(), "nobody sends it"
+                asked = await orchestrator.cancel(job.id)  # where its files do not lie
+                assert (asked.job.state, asked.job.wish, asked.heeded) == (JobState.RUNNING, Wish.CANCEL, False)
+                asked = await other.cancel(busy.id)
+                assert asked.heeded, "its driver is of its own state directory"
+                assert (await busy.wait()).state == JobState.CANCELLED
+            async with Orchestrator.open(there) as other:
+                (resumed,) = (await other.resume([job.id])).jobs
+                assert (await resumed.wait()).state == JobState.CANCELLED
 
     asyncio.run(play())

@@ -50,9 +50,9 @@ def test_a_lock_is_taken_once_and_given_back(tmp_path):
     held.release()
     assert lock.owner(path) is None
     assert path.exists()
-    again = lock.take(path, now_ms=5)
+    again = lock.take(path, now_ms=5, home="0123456789012345")
     assert again is not None
-    assert lock.owner(path) == Owner(pid=os.getpid(), since_ms=5)
+    assert lock.owner(path) == Owner(pid=os.getpid(), since_ms=5, home="0123456789012345")
     again.release()
 
 
