@@ -214,6 +214,8 @@ class Orchestrator:
             body_bytes_max=limits.body_bytes_max,
             force=force,
         )
+        if force:
+            await self._keeper.forced()
 
     async def describe(self, target: Target) -> Schema:
         """Return the fields that an import into a target may have; of program members, no program is looked at.

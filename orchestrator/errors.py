@@ -11,8 +11,8 @@
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    ├─ JournalError           JournalCorrupt · Fenced · JournalStalled · JournalUnreachable · JournalVersionUnknown ·
-    │                         SubscriptionBusy
+    ├─ JournalError           JournalCorrupt · Fenced · JournalUnreachable · JournalVersionUnknown · SubscriptionBusy
+    │  └─ JournalStalled      a passing cause; JournalLocked
     └─ FileUnwritten          of the state or output directory; made again when it can be
 
 The branches are drawn by what the caller does next.  A message says what happened, where, and what to do;
@@ -150,6 +150,10 @@ class JournalCorrupt(JournalError):
 
 class JournalStalled(JournalError):
     """The journal cannot be read or written now: its disk is full, or somebody keeps it locked."""
+
+
+class JournalLocked(JournalStalled):
+    """Another process keeps the journal locked, in the middle of a write."""
 
 
 class JournalUnreachable(JournalError):

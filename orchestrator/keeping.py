@@ -24,12 +24,13 @@ from orchestrator import events
 from orchestrator.clock import JournalClock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
-from orchestrator.errors import Fenced, JournalUnreachable, SubscriptionBusy
+from orchestrator.errors import Fenced, JournalLocked, JournalUnreachable, SubscriptionBusy
 from orchestrator.following import UNFINISHED
 from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.store import locked_by
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.client import Client
 from orchestrator.model import Home, JobId, JobState
@@ -75,6 +76,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._forcing = False  # the subscription is to be taken from whoever drives it
+        self._forced = asyncio.Event()  # that was tried
         self._stop_reason: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pulse = asyncio.Event()
@@ -117,6 +119,8 @@ class Keeper:
         With ``force`` it is taken from a live process that drives it, which sends nothing more from then on.
         """
         self._forcing = force and self._driver is None
+        if self._forcing:
+            self._forced.clear()
         if self._driver is not None:
             self._driver.look()
         if self._task is None:
@@ -199,9 +203,25 @@ class Keeper:
     async def _take_over(self, host: str) -> Lease | None:
         force, self._forcing = self._forcing, False
         try:
-            return await self._means.journal.take_over(host, force=force, home=self._means.home)
-        except (SubscriptionBusy, JournalUnreachable):
+            lease = await self._means.journal.take_over(host, force=force, home=self._means.home)
+        except JournalUnreachable:
+            self._forcing = force  # still
             return None
+        except JournalLocked as error:
+            raise locked_by(await self._means.journal.owner(host) if force else None, error) from error
+        except SubscriptionBusy:  # if it is to be taken by force, another process was quicker
+            lease = None
+        if force:
+            self._forced.set()
+            self.changed()
+        return lease
+
+    async def forced(self) -> None:
+        """Return when the subscription was taken from whoever drove it; raises what made that impossible."""
+        while self._task is not None and not self._forced.is_set():
+            await self.next_change()()
+            if self._task.done():
+                return
 
     async def _mark_stopped(self, reason: str) -> None:
         """Write to the journal that the jobs this process waits for were stopped before their end."""

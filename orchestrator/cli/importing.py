@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from orchestrator.cli.session import Interruption, execute, find_job, read_setti
 from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, JournalLocked
 from orchestrator.following import JobHandle
+from orchestrator.journal.store import locked_by
 from orchestrator.journal.values import Owner
 from orchestrator.model import ExitCode, IfKnown, JobState, OnUnknown
 from orchestrator.report.ending import worst
@@ -80,7 +82,8 @@ async def run_import(
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
             owner = await orchestrator.driver() if take_over else None
-            handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
+            with taking_over(owner):
+                handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
             state = (await handle.status()).job.state if handle.known else JobState.RUNNING
             if handle.known:
                 console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")
@@ -100,10 +103,19 @@ async def run_import(
     return await interruption.over(body)
 
 
+@contextmanager
+def taking_over(owner: Owner | None) -> Iterator[None]:
+    """Say what can be done if the process that drives was stopped in the middle of a write, and so locks the journal."""
+    try:
+        yield
+    except JournalLocked as error:
+        raise locked_by(owner, error) from error
+
+
 def tell_taken_over(console: Console, owner: Owner | None) -> None:
-    """Say from whom the subscription is taken, if anybody drove it."""
+    """Say from whom the subscription was taken, if anybody drove it."""
     if owner is not None:
-        console.insist(f"Taking over from process {owner.pid}, which sends nothing more.", "warn")
+        console.insist(f"Took over from process {owner.pid}, which sends nothing more.", "warn")
 
 
 async def tell_detached(console: Console, orchestrator: Orchestrator, handle: JobHandle, flags: str) -> ExitCode:
@@ -185,7 +197,8 @@ def resume_jobs(
                 decided = None if on_unknown is None else OnUnknown(on_unknown.value)
                 owner = await orchestrator.driver() if take_over else None
                 places = places_of(moved)
-                resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
+                with taking_over(owner):
+                    resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled
+from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled
 from orchestrator.journal.rows import NotUnderstood
 
 _PRIMARY_MASK: Final = 0xFF  # SQLite's extended result codes carry the primary one in their lowest byte
@@ -32,7 +32,8 @@ _ADVICE: Final = {
     sqlite3.SQLITE_CONSTRAINT: "what was to be written contradicts what is there; nothing of it was written",
 }
 
-_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
+_LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _PASSING_OF_FILES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # What reading a row raises if it, or what says where it is, is damaged.
 ILLEGIBLE: Final = (StatementError, sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)
@@ -61,7 +62,7 @@ def explain(path: Path, error: BaseException) -> JournalError:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _says_damage(error):
             return corrupt(path, damage_in_words(error))
         advice = _ADVICE.get(code)
-        kind = JournalStalled if code in _PASSING else JournalError
+        kind = JournalLocked if code in _LOCKED else JournalStalled if code in _PASSING else JournalError
         return kind(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
     if isinstance(error, OSError):
         kind = JournalStalled if error.errno in _PASSING_OF_FILES else JournalError

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled, JournalUnreachable
+from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled, JournalUnreachable
 from orchestrator.journal.location import Database
 from orchestrator.journal.rows import NotUnderstood
 
@@ -31,7 +31,8 @@ _ADVICE: Final = {
 # The connection is gone or could not be made, for a reason that may pass: 08 connection, 53300 too many of them,
 # 57P01 to 57P03 the server is going down or coming up, 25P03 the transaction was idle for too long.
 _LOST: Final = ("08", "53300", "57P01", "57P02", "57P03", "25P03")
-_PASSING: Final = ("53", "55P03", "57014", "40")
+_LOCKED: Final = "55P03"
+_PASSING: Final = ("53", "57014", "40")
 _REFUSED: Final = (
     "its server lets nobody in so: check the user, the password and the database in the journal's URL, PGPASSWORD and "
     "~/.pgpass, and pg_hba.conf of the server"
@@ -80,7 +81,7 @@ def explain(place: Database, error: BaseException) -> JournalError:
         )
     code = sqlstate(error) or ""
     advice = _REFUSED if _is_refused(error) else _ADVICE.get(code) or _ADVICE.get(code[:2])
-    kind = JournalStalled if code.startswith(_PASSING) else JournalError
+    kind = JournalLocked if code == _LOCKED else JournalStalled if code.startswith(_PASSING) else JournalError
     return kind(f"the journal {place}: " + (f"{advice} ({words})" if advice else words))
 
 

@@ -9,8 +9,8 @@ Rules of the file:
 * Times are milliseconds since the Unix epoch.
 * A row of ``events``, ``chunks`` or ``findings`` gets a number that was never used before, even after rows
   were deleted: who follows a job by number can neither miss an event nor see one twice.
-* A change to these tables, or to the words that stand in them, goes with a new file in ``migrations/versions`` and a new `REVISION`; a file made
-  from here and one brought up by the migrations are alike.
+* A change to these tables, or to the words that stand in them, goes with a new file in ``migrations/versions`` and a
+  new `REVISION`; a file made from here and one brought up by the migrations are alike.
 """
 
 from __future__ import annotations

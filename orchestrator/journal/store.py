@@ -13,7 +13,7 @@ from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from orchestrator.errors import SubscriptionBusy
+from orchestrator.errors import JournalLocked, SubscriptionBusy
 from orchestrator.journal.values import Lease, Owner
 
 _P = ParamSpec("_P")
@@ -78,4 +78,15 @@ def busy(host: str, owner: Owner | None, *, pid: int) -> SubscriptionBusy:
         who = f"process {owner.pid}{itself}{where} since {since}"
     return SubscriptionBusy(
         f"{host} is driven by {who}; follow its jobs with `orchestrator status`, or end it and try again"
+    )
+
+
+def locked_by(owner: Owner | None, error: JournalLocked) -> JournalLocked:
+    """Return the error of a take-over from a process that was stopped in the middle of a write; else the same one."""
+    if owner is None:
+        return error
+    where = f" on {owner.machine}" if owner.machine else ""
+    return JournalLocked(
+        f"process {owner.pid}{where} drives the subscription, and is stopped or hangs in the middle of a write: it holds "
+        f"the journal's lock. End it with kill -9 {owner.pid}, then try again; nothing is lost"
     )

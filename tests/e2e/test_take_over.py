@@ -18,7 +18,7 @@ def test_a_driver_that_was_stopped_sends_nothing_more_after_another_took_over(pl
         job_id = stopped.see("chunk.submitted", 4)[0]["job_id"]
         stopped.signal(signal.SIGSTOP)
         with place.start("resume", "--take-over", "--json") as driving:  # with the jobs the other works on
-            driving.read(f"Taking over from process {stopped.process.pid}, which sends nothing more.")
+            driving.read(f"Took over from process {stopped.process.pid}, which sends nothing more.")
             driving.read("job.taken_in")
             stopped.signal(signal.SIGCONT)
             stopped.read("driver.fenced")

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalStalled
+from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled
 from orchestrator.journal.faults import explained
 
 PATH = Path("/state/journal.db")
@@ -44,7 +44,7 @@ def test_a_locked_file(connection, tmp_path):
         connection.execute("BEGIN IMMEDIATE")
     other.close()
     assert "another process keeps it locked" in str(caught.value)
-    assert type(caught.value) is JournalStalled
+    assert type(caught.value) is JournalLocked
 
 
 def test_a_file_that_may_not_be_written(connection, tmp_path):
