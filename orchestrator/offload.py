@@ -1,7 +1,9 @@
 """Work that would hold up the event loop, done in threads of one's own.
 
 Reading, hashing, numpy and SQLite release the interpreter; the rest shares it with the loop, which still gets
-its turn every few milliseconds.  The loop's default executor belongs to the embedding program and is left alone.
+its turn every few milliseconds.  The loop's default executor belongs to the embedding program, so nothing that computes
+goes there: only single reads and writes of files, a quarter of a megabyte or one flush at a time, which wait for the
+disk (the pieces of an upload, a result file on its way), and the wait for these threads to end.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class CallsCounted:
     job_id: JobId | None
     host: str
     day: str  # ISO 8601: "2024-01-31"
-    kind: str  # token, submit, status, failures, warnings, describe, usage
+    kind: str  # token, submit, status, failures, warnings, describe, records, usage
     count: int
 
 

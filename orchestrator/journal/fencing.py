@@ -23,7 +23,8 @@ def alone(connection: Connection, *names: str) -> None:
 
     On SQLite nobody writes beside anybody anyway.  On PostgreSQL the locks are released after the commit can be
     seen, so what such transactions number grows in the order in which it can be seen: whoever follows a job by the
-    numbers of its events misses none.  They are taken in one order, and before any row is locked.
+    numbers of its events misses none.  They are taken in one order, and before any row of what they name is
+    locked; the row of the subscription may be locked before, to be read, by who looks for a job to name.
     """
     if connection.dialect.name != "postgresql":
         return

@@ -202,9 +202,10 @@ class Journal:
     ) -> bool:
         """Write changes about a job as a whole in one transaction, for whoever waits for it; no lease is needed.
 
-        Only `JobPlanned`, `JobChanged`, `FindingAdded` and `Told` may be written so.  With ``only_from``, nothing is
-        written, and False returned, if another process has brought the job into a state that is none of these; ``as_of`` is
-        that of `write`.
+        What may be written so is what any process may know: `JobPlanned`, `JobWithdrawn`, `JobChanged`, `SourceMoved`,
+        `FindingAdded`, `CallsCounted`, `UsageTold` and `Told`; raises `JournalError` for anything else.  With
+        ``only_from``, nothing is written, and False returned, if another process has brought the job into a state that
+        is none of these; ``as_of`` is that of `write`.
         """
         return await self._write(writing.write_unfenced, tuple(changes), self._now_ms(), only_from, as_of)
 
