@@ -377,7 +377,7 @@ class Orchestrator:
         self._keeper.drain(reason)
 
     def abandon(self) -> None:
-        """Stop without waiting for the upload under way: its outcome is left unknown."""
+        """Stop and break the upload under way off; its outcome is unknown if all of it has left."""
         self._keeper.abandon()
 
 

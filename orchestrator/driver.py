@@ -3,7 +3,7 @@
 Every turn of the loop asks the heart what to do, starts a task for each command, and waits for a fact, for the
 next time the heart named, or for a new job.  The tasks belong to the loop and end with it.  A submission is
 shielded: it ends by its own outcome, which is durable before it is told, or by `abandon`, after which the
-journal still says that it was under way.
+journal still says that it was under way if all of it has left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import JournalError, JournalUnreachable, MarketoError
+from orchestrator.errors import JournalError, JournalUnreachable, MarketoError, first_of
 from orchestrator.finishing import Finisher
 from orchestrator.hashing import Hashing
 from orchestrator.home import not_at
@@ -135,10 +135,12 @@ class Driver:
         """Send nothing more; `run` returns when the submission under way, if any, has its outcome."""
         self._draining = True
         self._scheduler.drain()
+        if self._submission is not None and not self._uploads.begun:
+            self._submission.cancel()
         self._wake.set()
 
     def abandon(self) -> bool:
-        """Stop at once: a submission under way, True, is left as one whose outcome is unknown."""
+        """Stop at once: a submission under way, True, is broken off; its outcome is unknown if all of it has left."""
         self.drain()
         if self._submission is None:
             return False
@@ -167,7 +169,7 @@ class Driver:
                     await self._turn(tasks)
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_of(group) from group
         finally:
             with anyio.CancelScope(shield=True):
                 await self._desk.write()  # the calls counted since the last write
@@ -381,11 +383,3 @@ class Driver:
             self._ended(ended.id)
             self._log.info("job.finished", job_id=ended.id, state=ended.state, exit_code=ended.exit_code)
         return m.JobEnded(job=command.job)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error of a group that is not another group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -177,3 +177,14 @@ class SubscriptionBusy(JournalError):
 
 class FileUnwritten(OrchestratorError):
     """A result file or a report cannot be written now; nothing is lost, and it can be made again."""
+
+
+# --- groups ------------------------------------------------------------------------------------------
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group that is not another group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -255,7 +255,9 @@ class Keeper:
     def _end_drain(self) -> None:
         self._means.journal.hurry()
         if self._driver is not None and self._driver.abandon():
-            self._means.log.warning("driver.abandoned", reason="drain.seconds are over; the outcome is left unknown")
+            self._means.log.warning(
+                "driver.abandoned", reason="drain.seconds are over; the upload under way is broken off"
+            )
 
     async def stop(self) -> None:
         """Drain; return when the upload under way, if any, has its outcome and nothing is driven here.
@@ -273,7 +275,7 @@ class Keeper:
                 self.let_go(job_id)
 
     def abandon(self) -> None:
-        """Do not wait for the upload under way: its outcome is left unknown."""
+        """Break the upload under way off; its outcome is unknown if all of it has left."""
         self.drain()
         self._means.journal.hurry()
         if self._driver is not None:

@@ -5,21 +5,25 @@ Each method carries out one command of the heart and returns the fact it made.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+import anyio
 import numpy as np
 
 from orchestrator import events
 from orchestrator.claims import ClaimStore, Fingerprints, file_of
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
-from orchestrator.errors import AccessDenied, InvalidRequest, MarketoError, SourceError, TooLarge
+from orchestrator.errors import AccessDenied, InvalidRequest, JournalError, MarketoError, SourceError, TooLarge
 from orchestrator.journal.changes import CapLearned, Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
-from orchestrator.marketo import codes
+from orchestrator.marketo import codes, wire
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.codes import Action
+from orchestrator.marketo.upload import Delivery
 from orchestrator.model import Chunk, ChunkId, Finding, Job, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
 from orchestrator.report.attribute import Attribution, attribute_whole
@@ -30,6 +34,7 @@ from orchestrator.source.opening import SpanContent, read_span
 from orchestrator.source.places import restore, rows_in_words
 from orchestrator.source.split import replan, share_out
 
+WRITTEN_BACK_WITHIN_S = 5.0  # an upload that was broken off; else it is looked for when the job goes on
 TOKEN_LIFE_FACTOR = 2  # how much longer than an upload is expected to take its token must live when it starts
 
 
@@ -79,6 +84,7 @@ class Uploads:
         self._claims = ClaimStore(offload)
         self._retried: set[ChunkId] = set()  # refused for what one more try may mend
         self._ms_per_byte = 0.0  # of the last upload; what the next one will take is judged by it
+        self.begun = False  # the intent to send a chunk is written, or about to be, and not yet what became of it
 
     async def compute_claims(self, command: m.ComputeClaims) -> m.Fact:
         """Find out with which chunks a chunk shares keys."""
@@ -107,39 +113,29 @@ class Uploads:
         await self._claims.release(command.chunk)
 
     async def submit(self, command: m.SubmitChunk) -> m.Fact:
-        """Send a chunk: the intent first, then the upload, then what became of it."""
+        """Send a chunk: the intent first, then the upload, then what became of it.
+
+        Whoever cancels it finds the chunk as if it had not been tried, unless all of it may have left.
+        """
         driven, chunk, source = self._desk.find(command.chunk)
-        intent: ChunkValues = {
-            "phase": Phase.SUBMITTING,
-            "attempts": chunk.attempts + 1,
-            "submitted_ms": self._desk.clock.now_ms(),
-            "last_batch_id": await self._desk.last_batch_id(),
-            "marketo_ms": self._client.marketo_ms(),
-        }
-        waits: tuple[WaitCounted, ...] = ()
-        if command.waited_for is not None:
-            waits = (WaitCounted(job_id=driven.job.id, cause=command.waited_for, ms=command.waited_ms),)
-        chunk = await self._desk.update(driven, chunk, intent, *waits)
-        content = Guarded(SpanContent(source, chunk.span), self._desk.confirm)
-        started_ms = self._desk.clock.now_ms()
-        filename = f"{driven.job.id}-row-{chunk.span.first_row}.{source.format}"
+        delivery = Delivery()
         try:
-            with self._desk.calls.on_behalf_of(driven.job.id):
-                created = await self._client.create(
-                    driven.job.target,
-                    source.format,
-                    filename,
-                    content,
-                    life_ms=round(TOKEN_LIFE_FACTOR * content.size * self._ms_per_byte),
-                )
+            created = await self._send(command, driven, source, delivery)
+        except asyncio.CancelledError:
+            if self.begun and not delivery.handed_over:
+                with suppress(JournalError), anyio.move_on_after(WRITTEN_BACK_WITHIN_S, shield=True):
+                    await self._desk.update(driven, driven.chunks[chunk.id], self._unsent(chunk.id))
+            raise
         except MarketoError as error:
-            return await self._not_created(driven, chunk, source, error)
+            return await self._not_created(driven, driven.chunks[chunk.id], source, error)
         except SourceError as error:
-            return await self._desk.stop_source(driven, chunk, Stop.SOURCE_CHANGED, str(error))
+            return await self._desk.stop_source(driven, driven.chunks[chunk.id], Stop.SOURCE_CHANGED, str(error))
+        finally:
+            self.begun = False
+        chunk = driven.chunks[chunk.id]
         self._crowd.let_in()
         self._retried.discard(chunk.id)
         self._desk.note_batch(created.batch_id)
-        self._ms_per_byte = (self._desk.clock.now_ms() - started_ms) / content.size
         accepted: ChunkValues = {
             "phase": Phase.SUBMITTED,
             "batch_id": created.batch_id,
@@ -159,8 +155,50 @@ class Uploads:
         await self._desk.update(driven, chunk, accepted, Told(event=told), *_found_resent(driven, chunk))
         return m.ChunkAccepted(chunk=chunk.id, batch_id=created.batch_id)
 
+    async def _send(
+        self, command: m.SubmitChunk, driven: DrivenJob, source: Source, delivery: Delivery
+    ) -> wire.Created:
+        """Upload a chunk; the intent is written when nothing else is to be waited for, so that little is in doubt."""
+        job, chunk, clock = driven.job, driven.chunks[command.chunk], self._desk.clock
+        content = Guarded(SpanContent(source, chunk.span), self._desk.confirm)
+        waits: tuple[WaitCounted, ...] = ()
+        if command.waited_for is not None:
+            waits = (WaitCounted(job_id=job.id, cause=command.waited_for, ms=command.waited_ms),)
+        started_ms = 0
+
+        async def begin() -> None:
+            nonlocal started_ms
+            if self.begun:  # with a token that was refused
+                return
+            self.begun = True
+            started_ms = clock.now_ms()
+            intent: ChunkValues = {
+                "phase": Phase.SUBMITTING,
+                "attempts": chunk.attempts + 1,
+                "submitted_ms": started_ms,
+                "last_batch_id": await self._desk.last_batch_id(),
+                "marketo_ms": self._client.marketo_ms(),
+            }
+            await self._desk.update(driven, chunk, intent, *waits)
+
+        with self._desk.calls.on_behalf_of(job.id):
+            created = await self._client.create(
+                job.target,
+                source.format,
+                f"{job.id}-row-{chunk.span.first_row}.{source.format}",
+                content,
+                delivery=delivery,
+                begin=begin,
+                life_ms=round(TOKEN_LIFE_FACTOR * content.size * self._ms_per_byte),
+            )
+        self._ms_per_byte = (clock.now_ms() - started_ms) / content.size
+        return created
+
+    def _unsent(self, chunk: ChunkId) -> ChunkValues:
+        """Return what is to be written of a chunk of which no upload happened."""
+        return {"phase": self._desk.known.chunk(chunk).unsent_phase}
+
     async def _not_created(self, driven: DrivenJob, chunk: Chunk, source: Source, error: MarketoError) -> m.Fact:
-        unsent: ChunkValues = {"phase": self._desk.known.chunk(chunk.id).unsent_phase}
         cause = CAUSES.get(type(error))
         if cause is not None:
             found = await self._found_taken(driven.job) if cause is Cause.QUEUE_FULL else ()
@@ -168,7 +206,8 @@ class Uploads:
         if isinstance(error, TooLarge):
             return await self._too_large(driven, chunk, body_bytes(source, chunk.span))
         if isinstance(error, AccessDenied):
-            await self._desk.update(driven, chunk, unsent, *self._desk.found(driven, "access_denied", str(error)))
+            found = self._desk.found(driven, "access_denied", str(error))
+            await self._desk.update(driven, chunk, self._unsent(chunk.id), *found)
             return m.AccessLost(chunk=chunk.id)
         if isinstance(error, InvalidRequest):
             return await self._wrong(driven, chunk, error)
@@ -204,12 +243,11 @@ class Uploads:
         self, driven: DrivenJob, chunk: Chunk, cause: Cause, error: MarketoError, *more: Change
     ) -> m.Fact:
         """Note that a chunk is to be sent later."""
-        unsent: ChunkValues = {"phase": self._desk.known.chunk(chunk.id).unsent_phase}
         fact = m.ChunkDeferred(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
         told = events.ChunkDeferred(
             job_id=driven.job.id, ts_ms=self._desk.clock.now_ms(), chunk=chunk.id, cause=cause, message=str(error)
         )
-        await self._desk.update(driven, chunk, unsent, Told(event=told), *more)
+        await self._desk.update(driven, chunk, self._unsent(chunk.id), Told(event=told), *more)
         return fact
 
     async def _found_taken(self, job: Job) -> tuple[Change, ...]:

@@ -37,6 +37,7 @@ from orchestrator.errors import (
     OrchestratorError,
     SourceError,
     SubscriptionBusy,
+    first_of,
 )
 from orchestrator.following import JobHandle
 from orchestrator.marketo.transport import PERMANENT_FAULTS
@@ -86,16 +87,9 @@ def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> E
     try:
         return asyncio.run(run())
     except BaseExceptionGroup as group:
-        return explain(console, _first(group))
+        return explain(console, first_of(group))
     except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001  # told, not hidden
         return explain(console, error)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def explain(
@@ -203,7 +197,7 @@ class Interruption:
             tell_code(self._console, self.code, "orchestrator resume")
             return self.code
         except (OrchestratorError, OSError, BaseExceptionGroup) as error:
-            cause = _first(error) if isinstance(error, BaseExceptionGroup) else error
+            cause = first_of(error) if isinstance(error, BaseExceptionGroup) else error
             code = exit_code_of(cause)
             if self._orchestrator is None or code is not ExitCode.INTERRUPTED:
                 raise
@@ -254,7 +248,10 @@ class Interruption:
             self._orchestrator.drain(self._received.name.lower())
 
     def _abandon(self) -> None:
-        self._console.insist("Stopping at once: the outcome of an upload under way is left unknown.", "warn")
+        self._console.insist(
+            "Stopping at once: an upload under way is broken off; if all of it has left, its outcome is unknown.",
+            "warn",
+        )
         if self._orchestrator is not None:
             self._orchestrator.abandon()
 

@@ -49,7 +49,6 @@ from orchestrator.model import BatchId, CustomObjects, Format, Leads, ProgramMem
 
 CHANNEL_PAGES_MAX = 3  # six hundred channels; nobody keeps an overview of so many
 TOKENS_PER_CALL_MAX = 5  # tokens one call is tried with; the token store gives up sooner if they are worthless
-SECRET_CHARS_MIN = 8  # shorter secrets are no secrets, and would be cut out of ordinary words
 
 T = TypeVar("T")
 
@@ -153,26 +152,31 @@ class Client:
         content: Content,
         *,
         delivery: Delivery | None = None,
+        begin: Callable[[], Awaitable[None]] | None = None,
         life_ms: int = 0,
     ) -> wire.Created:
         """Upload rows and make a batch of them.
 
-        `delivery` is kept up to date on the way.  With `life_ms` the upload does not start with a token that lives
-        no longer than that; the wait for the next one is part of this call.
+        `delivery` is kept up to date on the way.  `begin` is awaited before each try, when nothing else is to be
+        waited for.  With `life_ms` the upload does not start with a token that lives no longer than that; the wait for
+        the next one is part of this call.
         """
         url = self._url(wire.create_path(target), wire.create_params(target, format))
         progress = delivery if delivery is not None else Delivery()
 
         async def send(token: str) -> wire.Created:
+            if begin is not None:
+                await begin()
             multipart = wire.Multipart(f"{self._rng.getrandbits(128):032x}", filename)
             upload = Upload(content, multipart, progress, idle_ms=self._options.idle_ms)
             answer = await self._transport.exchange(
-                "the upload", "POST", url, headers=_bearer(token, multipart.content_type), data=upload
+                "the upload", "POST", url, headers=wire.bearer(token, multipart.content_type), data=upload
             )
             self._hear(answer.body)
             try:
-                return answers.parse_create(answer.status, answer.content_type, _without(answer.body, token))
+                return answers.parse_create(answer.status, answer.content_type, wire.without(answer.body, token))
             except (Refused, DeliveryUnknown) as error:
+                progress.handed_over &= isinstance(error, DeliveryUnknown)
                 if upload.failure is not None:
                     raise upload.failure from None
                 if isinstance(error, DeliveryUnknown) and not progress.handed_over:
@@ -206,12 +210,12 @@ class Client:
 
         async def load(token: str) -> bool:
             async with Spool.open(to) as spool:
-                answer = await self._transport.download(what, url, headers=_bearer(token), spool=spool)
+                answer = await self._transport.download(what, url, headers=wire.bearer(token), spool=spool)
                 match answers.sniff_result_file(answer.status, answer.content_type, answer.body):
                     case answers.ResultBody.NONE:
                         return False
                     case answers.ResultBody.ENVELOPE:
-                        body = _without(await spool.head(answers.JSON_BYTES_MAX), token)
+                        body = wire.without(await spool.head(answers.JSON_BYTES_MAX), token)
                         answers.refuse_result_file(what, answer.status, answer.content_type, body)
                     case answers.ResultBody.FILE:
                         pass
@@ -290,9 +294,9 @@ class Client:
         """Make a call that changes nothing."""
 
         async def ask(token: str) -> T:
-            answer = await self._transport.exchange(what, "GET", self._url(path), headers=_bearer(token))
+            answer = await self._transport.exchange(what, "GET", self._url(path), headers=wire.bearer(token))
             self._hear(answer.body)
-            return parse(answer.status, answer.content_type, _without(answer.body, token))
+            return parse(answer.status, answer.content_type, wire.without(answer.body, token))
 
         return await self._authorised(kind, ask)
 
@@ -374,7 +378,7 @@ class Client:
         )
         self._emulator = answer.headers.get(wire.EMULATOR_HEADER) == "1"
         self._date = answer.headers.get("Date", "")
-        body = answer.body if answer.status == 200 else _without(answer.body, secret)
+        body = answer.body if answer.status == 200 else wire.without(answer.body, secret)
         return answers.parse_token(answer.status, answer.content_type, body)
 
     def _url(self, path: str, params: dict[str, str] | None = None) -> str:
@@ -388,13 +392,3 @@ class Client:
         except MarketoError as error:
             error.subscription = self._options.subscription
             raise
-
-
-def _bearer(token: str, content_type: str | None = None) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-    return headers if content_type is None else {**headers, "Content-Type": content_type}
-
-
-def _without(body: bytes, secret: str) -> bytes:
-    """Return an answer without a secret that it echoes."""
-    return body.replace(secret.encode(), b"***") if len(secret) >= SECRET_CHARS_MIN else body

@@ -44,7 +44,7 @@ class Delivery:
 
     body_bytes: int = 0  # the whole body
     sent_bytes: int = 0  # of it, given to the transport
-    handed_over: bool = False  # the last piece was given to the transport: Marketo may have it all
+    handed_over: bool = False  # the last piece was given to the transport, and Marketo has not refused it since
 
     def restart(self, body_bytes: int) -> None:
         """Forget an attempt that certainly came to nothing."""

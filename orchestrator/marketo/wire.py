@@ -58,6 +58,7 @@ TOKEN_PATH = "/identity/oauth/token"  # noqa: S105 - an address, no secret
 MEMBER_KEY = "email"  # by which imports of program members find people, whatever describe says
 FILE_PART = "file"  # the name of the multipart part that holds the rows
 EMULATOR_HEADER = "X-Marketo-Emulator"  # "1" on identity answers of this project's emulator, never of Marketo's
+SECRET_CHARS_MIN = 8  # shorter secrets are no secrets, and would be cut out of ordinary words
 
 
 class ResultKind(StrEnum):
@@ -254,3 +255,17 @@ class BatchReport:
     failed: int = 0
     warned: int = 0
     message: str = ""
+
+
+# --- secrets -----------------------------------------------------------------------------------------
+
+
+def bearer(token: str, content_type: str | None = None) -> dict[str, str]:
+    """Return the headers of a call with a token."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    return headers if content_type is None else {**headers, "Content-Type": content_type}
+
+
+def without(body: bytes, secret: str) -> bytes:
+    """Return an answer without a secret that it echoes."""
+    return body.replace(secret.encode(), b"***") if len(secret) >= SECRET_CHARS_MIN else body

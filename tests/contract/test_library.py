@@ -38,10 +38,10 @@ FAST = {
 
 @asynccontextmanager
 async def emulated(
-    directory: Path, *, body_bytes_max: int = BODY_BYTES_MAX, **credentials: str
+    directory: Path, *, body_bytes_max: int = BODY_BYTES_MAX, token_life_s: int = 3_600, **credentials: str
 ) -> AsyncIterator[tuple[Settings, Running]]:
-    usual = config(speed=SPEED, token_life_ms=int(3_600_000 * SPEED), body_bytes_max=body_bytes_max)
-    running = await start(usual)
+    token_life_ms = int(1_000 * token_life_s * SPEED)
+    running = await start(config(speed=SPEED, token_life_ms=token_life_ms, body_bytes_max=body_bytes_max))
     known = {"client_id": "emulator", **(credentials or {"client_secret": "emulator-secret"})}
     settings = Settings(
         **FAST, state={"dir": directory / "state"}, subscriptions={"default": {"rest_url": running.url, **known}}

@@ -41,14 +41,14 @@ BIG = Rows(*[b"x" * 1_000_000] * 9)
 QUEUED = Created(batch_id=BatchId(3404), status=BatchStatus.QUEUED)
 
 
-def create(peer: Peer, *, rows: Rows | None = None, delivery: Delivery | None = None, target=None, **more):
+def create(peer: Peer, *, rows: Rows | None = None, delivery: Delivery | None = None, target=None, begin=None, **more):
     """Upload rows to a peer and return what came of it, an error included."""
 
     async def history():
         async with peer.running(), client_of(peer.url, **more) as client:
             try:
                 return await client.create(
-                    target or Leads(), Format.CSV, "leads.csv", rows or Rows(), delivery=delivery
+                    target or Leads(), Format.CSV, "leads.csv", rows or Rows(), delivery=delivery, begin=begin
                 )
             except Exception as error:  # noqa: BLE001 - the outcome, whatever it is, is the test's to judge
                 return error
@@ -376,11 +376,15 @@ def test_a_refused_token_is_renewed_and_the_upload_sent_again(code):
         await call.answer(200, {"access_token": f"token-{next(numbers)}", "expires_in": 3599, "scope": "x"})
 
     peer, rows, calls = Peer(answering(200, refusal(code)), answering(200, CREATED), identity=numbered), Rows(), []
-    assert create(peer, rows=rows, calls=calls) == QUEUED
+
+    async def begin() -> None:
+        calls.append("begin")
+
+    assert create(peer, rows=rows, calls=calls, begin=begin) == QUEUED
     assert [call.token for call in peer.calls] == ["token-1", "token-2"]
     assert peer.calls[0].body.split(b"--", 2)[2] != b""
     assert rows.opened == 2
-    assert calls == ["token", "submit", "token", "submit"]
+    assert calls == ["token", "submit", "begin", "token", "submit", "begin"]
 
 
 def test_tokens_that_are_all_refused_end_in_access_denied():
@@ -411,7 +415,10 @@ def test_an_identity_service_that_talks_nonsense_delivered_nothing():
 
 
 def test_an_upload_does_not_start_with_a_token_about_to_expire():
-    clock = Clock()
+    clock, begun = Clock(), []
+
+    async def begin() -> None:
+        begun.append(clock.now)
 
     async def dying(call: Call) -> None:
         left = 1_003 - clock.now // 1000
@@ -423,10 +430,10 @@ def test_an_upload_does_not_start_with_a_token_about_to_expire():
         async with peer.running(), client_of(peer.url, clock=clock) as client:
             await client.authenticate()
             assert client.token_remaining_ms() == 3000
-            await client.create(Leads(), Format.CSV, "a.csv", Rows(), life_ms=2_000)
-            await client.create(Leads(), Format.CSV, "a.csv", Rows(), life_ms=60_000)
+            await client.create(Leads(), Format.CSV, "a.csv", Rows(), begin=begin, life_ms=2_000)
+            await client.create(Leads(), Format.CSV, "a.csv", Rows(), begin=begin, life_ms=60_000)
             assert [call.token for call in peer.calls] == ["old", "new"]
-            assert clock.now == 1_003_000
+            assert begun == [1_000_000, 1_003_000]
 
     asyncio.run(history())
 
@@ -457,6 +464,30 @@ def test_whoever_cancels_can_see_how_far_it_got(whole):
             sent = delivery.sent_bytes
             await asyncio.sleep(0)
             assert delivery.sent_bytes == sent
+
+    asyncio.run(history())
+
+
+def test_whoever_cancels_behind_a_refusal_can_see_that_nothing_was_delivered():
+    async def history():
+        asked, reached = iter(range(9)), asyncio.Event()
+
+        async def once(call: Call) -> None:
+            if next(asked):
+                reached.set()
+                await asyncio.Event().wait()
+            await give_token(call)
+
+        delivery = Delivery()
+        async with Peer(answering(200, refusal("601")), identity=once).running() as peer, client_of(peer.url) as client:
+            creating = client.create(Leads(), Format.CSV, "a.csv", Rows(), delivery=delivery)
+            task = asyncio.ensure_future(creating)
+            await reached.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert delivery.sent_bytes == delivery.body_bytes > 0
+            assert not delivery.handed_over
 
     asyncio.run(history())
 
