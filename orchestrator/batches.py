@@ -74,6 +74,7 @@ class Batches:
             "status": report.status,
             "message": report.message,
             "completed_ms": self._desk.clock.now_ms(),
+            "took_ms": self._took_ms(chunk),
             "accepted": outcome.accepted,
             "failed": outcome.failed,
             "warned": outcome.warned,
@@ -91,6 +92,7 @@ class Batches:
             "status": report.status,
             "message": report.message,
             "batch_id": None,
+            "took_ms": self._took_ms(chunk),
             "batch_failures": chunk.batch_failures + 1,
             "polls": chunk.polls + self._polls.pop(chunk.id, 0),
         }
@@ -104,6 +106,11 @@ class Batches:
         await self._desk.update(
             driven, chunk, values, *self._desk.found(driven, "batch_failed", message, chunk), Told(event=told)
         )
+
+    def _took_ms(self, chunk: Chunk) -> int | None:
+        """Return how long a batch that is finished now took, None if it may have been finished for long."""
+        watched = self._desk.known.chunk(chunk.id).watched and chunk.submitted_ms is not None
+        return self._desk.clock.now_ms() - (chunk.submitted_ms or 0) if watched else None
 
     async def _call_failed(self, driven: DrivenJob, chunk: Chunk, error: MarketoError) -> m.Fact:
         """Tell whether a failed call about a batch is worth repeating."""

@@ -1,9 +1,8 @@
 """The words of this project, each with one meaning.
 
-Everything here is frozen data without behaviour that could fail, wait or look at a clock, so every other
-module may import it.  Times are integers of milliseconds since the Unix epoch and end in ``_ms``; byte
-offsets count from the first byte of the file that is sent; rows count data records from 1, the header and
-blank lines are no rows; lines count physical lines from 1, the header's first line is line 1.
+Everything here is frozen data without behaviour that could fail, wait or look at a clock, so all others may import it.
+Times are integers of milliseconds since the Unix epoch and end in ``_ms``; byte offsets count from the first byte of the
+file that is sent; rows count data records from 1, without header and blank lines; lines count from 1, the header's.
 """
 
 from __future__ import annotations
@@ -354,6 +353,7 @@ class Chunk:
     message: str = ""  # Marketo's words on the batch, or why the chunk was refused
     submitted_ms: int | None = None
     completed_ms: int | None = None
+    took_ms: int | None = None  # its last batch, from its upload to its end; None: that was not seen when it came
     last_batch_id: BatchId | None = None  # the highest of the subscription that was known when it was sent
     marketo_ms: int | None = None  # what Marketo's clock showed then
     hold_until_ms: int | None = None  # `unknown`: not sent again before this

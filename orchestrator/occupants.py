@@ -20,6 +20,7 @@ from orchestrator.schedule.core import Scheduler
 from orchestrator.uploads import Uploads
 
 ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
+JUDGED_BY_MS = 30 * 86_400_000  # batches of so long ago tell how long one may take
 
 
 class Occupants:
@@ -47,9 +48,11 @@ class Occupants:
         self._log = log
 
     async def take_in(self, host: str) -> None:
-        """Take in what is younger than Marketo's memory; raises `JournalError`."""
-        since_ms = self._desk.clock.now_ms() - BATCH_LIFE_MS
-        for job in await self._desk.journal.occupying(host, since_ms=since_ms):
+        """Take in what is younger than Marketo's memory, and how long to reckon with it; raises `JournalError`."""
+        now_ms = self._desk.clock.now_ms()
+        longest_ms = await self._desk.journal.longest_batch_ms(host, since_ms=now_ms - JUDGED_BY_MS)
+        self._scheduler.apply(m.BatchesTook(longest_ms=longest_ms), now_ms)
+        for job in await self._desk.journal.occupying(host, since_ms=now_ms - BATCH_LIFE_MS):
             elsewhere = not_at(self._home, job) is not None
             if elsewhere or job.state in ENDED:
                 await self._take_in(job, elsewhere=elsewhere)

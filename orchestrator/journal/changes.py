@@ -54,6 +54,7 @@ class ChunkValues(TypedDict, total=False):
     message: str
     submitted_ms: int | None
     completed_ms: int | None
+    took_ms: int | None
     last_batch_id: BatchId | None
     marketo_ms: int | None
     hold_until_ms: int | None

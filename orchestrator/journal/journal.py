@@ -137,6 +137,10 @@ class Journal:
         """Return the latest time that is told of anything that goes on, or of a job's end; 0 if there is none."""
         return await self._read(reading.newest_ms)
 
+    async def longest_batch_ms(self, host: str, *, since_ms: int) -> int:
+        """Return how long the longest batch took of those sent since a moment whose end was seen; 0 if there is none."""
+        return await self._read(reading.longest_batch_ms, host, since_ms)
+
     async def occupying(self, host: str, *, since_ms: int) -> list[Job]:
         """Return the jobs, in any state, with uploads since a moment that Marketo may be at work on, oldest first."""
         return await self._read(reading.occupying, host, since_ms)

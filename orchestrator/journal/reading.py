@@ -226,6 +226,12 @@ def newest_ms(connection: Connection) -> int:
     return max((int(at_ms) for at_ms in found if at_ms is not None), default=0)
 
 
+def longest_batch_ms(connection: Connection, host: str, since_ms: int) -> int:
+    """Return how long a subscription's longest batch took of those sent since a moment; 0 if none is known."""
+    of_host = select(func.max(chunks.c.took_ms)).join(jobs, jobs.c.id == chunks.c.job_id).where(jobs.c.host == host)
+    return int(connection.execute(of_host.where(chunks.c.submitted_ms >= since_ms)).scalar() or 0)
+
+
 def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     """Return a subscription's jobs with chunks sent since a moment whose batch is not known to be finished."""
     sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)

@@ -174,6 +174,7 @@ chunks = Table(
     Column("adopted", Boolean),
     Column("resent", BigInteger),
     Column("too_large", Boolean),
+    Column("took_ms", BigInteger),
     ForeignKeyConstraint(["job_id", "source"], ["sources.job_id", "sources.position"]),
     # No record is in two chunks of one depth: the last line of defence against planning a job twice.
     UniqueConstraint("job_id", "source", "depth", "start_byte"),

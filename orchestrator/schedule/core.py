@@ -56,7 +56,7 @@ class Scheduler:
         self.limits = limits
         self._draining = False
 
-    def apply(self, fact: m.Fact | m.CallsCounted, now_ms: int) -> None:
+    def apply(self, fact: m.Fact | m.CallsCounted | m.BatchesTook, now_ms: int) -> None:
         """Take a fact in.
 
         Raises:
@@ -65,6 +65,8 @@ class Scheduler:
         """
         if isinstance(fact, m.CallsCounted):
             self.budget.count(fact)
+        elif isinstance(fact, m.BatchesTook):
+            self.known.doubt.note_longest(fact.longest_ms)
         else:
             self.known.apply(fact, now_ms)
 

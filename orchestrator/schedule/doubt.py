@@ -56,10 +56,14 @@ class Doubt:
         begun_ms = chunk.overtaken_ms + max(self._limits.hold_min_ms, self._longest_batch_ms)
         return min(last_ms, max(chunk.hold_until_ms, begun_ms))
 
+    def note_longest(self, longest_ms: int) -> None:
+        """Take in how long the longest batch took that an earlier run saw."""
+        self._longest_batch_ms = max(self._longest_batch_ms, longest_ms)
+
     def note_duration(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Learn from a batch how long batches take, if the poll that found it finished came in time."""
         if chunk.watched:
-            self._longest_batch_ms = max(self._longest_batch_ms, now_ms - chunk.submitted_ms)
+            self.note_longest(now_ms - chunk.submitted_ms)
 
     def note_finished(self, sent_ms: int, in_flight: list[TrackedChunk], now_ms: int) -> None:
         """Mark what was sent before a batch that is finished now."""

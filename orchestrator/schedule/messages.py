@@ -125,6 +125,13 @@ class CallsCounted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchesTook:
+    """The longest batch that earlier runs saw took so long, from its upload to its end."""
+
+    longest_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
     """Somebody wants no more of the job to be sent: what is under way is seen to its end, then the job stops."""
 

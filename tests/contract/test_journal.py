@@ -242,6 +242,7 @@ async def test_every_field_of_a_chunk_changes_and_those_not_named_stay(url):
         "message": "Import completed: \x00 \ud800 é",
         "submitted_ms": NOW_MS,
         "completed_ms": NOW_MS + 1,
+        "took_ms": 10,
         "hold_until_ms": NOW_MS + 2,
         "polls": 3,
         "accepted": 4,

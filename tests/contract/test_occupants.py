@@ -12,11 +12,13 @@ import pytest
 
 from orchestrator import ImportRequest, Orchestrator, Settings
 from orchestrator.emulator.app import Running
+from orchestrator.journal.changes import ChunkChanged
 from orchestrator.model import JobState, OnUnknown, Phase
 from tests.contract.test_homes import changed
 from tests.contract.test_library import emulated, journalled, request, seen
 
 HELD = {"on": "batch", "do": "delay_start", "ms": 360_000_000}  # until the world is told that time has passed
+HOUR_MS = 3_600_000
 LOST = {"on": "create", "nth": 1, "do": "lose_answer_after_accept"}
 
 
@@ -128,6 +130,43 @@ def test_batches_of_another_state_directory_are_asked_after_and_left_to_it(tmp_p
                 assert (rows.accepted, rows.failed, rows.unmatched) == (37, 3, 0)
             emails = [each["values"].get("email") for each in running.service.engine.records("leads", 0)]
             assert len(emails) == len(set(emails))
+
+    asyncio.run(play())
+
+
+def test_how_long_batches_took_is_known_to_the_next_driver(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path))
+                await job.wait()
+                chunks = (await job.status()).chunks
+                assert all(chunk.took_ms for chunk in chunks)
+                longer = ChunkChanged(chunk_id=chunks[0].id, values={"took_ms": HOUR_MS})
+                await orchestrator._keeper._driver._desk.write(longer)
+            async with Orchestrator.open(settings) as orchestrator:
+                await (await orchestrator.submit(request(tmp_path, "b"))).wait()
+                assert orchestrator._keeper._driver._scheduler.known.doubt.hold_ms() == 3 * HOUR_MS
+
+    asyncio.run(play())
+
+
+def test_a_batch_that_ended_while_nobody_looked_tells_nothing_of_how_long_batches_take(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([HELD])
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(request(tmp_path, rows=20))
+
+                async def under_way() -> bool:
+                    return all(chunk.phase is Phase.SUBMITTED for chunk in (await job.status()).chunks)
+
+                await seen(under_way)
+            await skip(running, 720_000_000)
+            async with Orchestrator.open(settings) as orchestrator:
+                (job,) = (await orchestrator.resume([job.id])).jobs
+                await job.wait()
+                assert [chunk.took_ms for chunk in (await job.status()).chunks] == [None]
 
     asyncio.run(play())
 

@@ -41,7 +41,7 @@ class Story:
         told = {"on_unknown": OnUnknown.RESUBMIT} | options
         self.tell(m.JobArrived(job=JobId(name), space=space, chunks=chunks, sends=sends, **told))
 
-    def tell(self, *facts: m.Fact) -> None:
+    def tell(self, *facts: m.Fact | m.BatchesTook) -> None:
         for fact in facts:
             self.heart.apply(fact, self.now_ms)
 

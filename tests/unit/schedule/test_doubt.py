@@ -236,6 +236,15 @@ def test_the_hold_in_the_journal_counts_and_so_do_batches_finished_before():
     assert story.decide(at_ms=900_000) == ["submit 1"]
 
 
+def test_how_long_batches_took_in_earlier_runs_counts():
+    story = Story()
+    story.tell(m.BatchesTook(longest_ms=HOLD_MS))
+    story.tell(m.BatchesTook(longest_ms=1))
+    story.now_ms = 50_000
+    story.job(chunk(1, phase=Phase.SUBMITTING, submitted_ms=1_000))
+    assert story.heart.known.chunk(ChunkId(1)).hold_until_ms == 50_000 + 3 * HOLD_MS
+
+
 def test_a_batch_of_another_job_finished_before_counts_too():
     story = Story()
     story.now_ms = 50_000

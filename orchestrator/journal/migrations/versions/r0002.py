@@ -26,6 +26,7 @@ def upgrade() -> None:
     op.create_index("chunks_by_parent", "chunks", ["parent"], unique=False)
     op.add_column("chunks", sa.Column("resent", sa.BigInteger(), nullable=True))
     op.add_column("chunks", sa.Column("too_large", sa.Boolean(), nullable=True))
+    op.add_column("chunks", sa.Column("took_ms", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("content", sa.Text(), nullable=True))
     op.add_column("sources", sa.Column("superseded", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("mapped", sa.Text(), nullable=True))
