@@ -25,7 +25,7 @@ class Blocker:
     job_id: JobId
     chunk: ChunkId
     batch_id: BatchId | None  # None: its answer is lost or still to come
-    shared: bool | None  # keys; None: nobody knows here; else they exclude each other by list or lookup field
+    shared: bool | None  # keys; None: nobody can tell here; else they exclude each other by list or lookup field
 
 
 async def find_blockers(
@@ -49,7 +49,9 @@ async def find_blockers(
             if chunk.phase not in IN_FLIGHT or (other.state in _ENDED and not (elsewhere or file.exists())):
                 continue
             comparable = space.meets(theirs) and space.key_field == theirs.key_field
-            shared = comparable and (None if elsewhere else await offload.run(in_common, claims, file))
+            shared: bool | None = comparable
+            if comparable:
+                shared = None if elsewhere else await offload.run(in_common, claims, file)
             if shared is not False or space.excludes(theirs):
                 found.append(
                     Blocker(waiting=first.id, job_id=other.id, chunk=chunk.id, batch_id=chunk.batch_id, shared=shared)

@@ -40,10 +40,12 @@ def file_of(directory: Path, chunk: Chunk) -> Path:
     return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.npy"
 
 
-def in_common(ours: Path, theirs: Path) -> bool:
-    """Tell whether two chunks are known to share a key."""
-    both = _load(ours), _load(theirs)
-    return both[0] is not None and both[1] is not None and overlap(both[0], both[1])
+def in_common(ours: Path, theirs: Path) -> bool | None:
+    """Tell whether two chunks share a key; None if only the keys of the second one are not known."""
+    our_claims, their_claims = _load(ours), _load(theirs)
+    if our_claims is None:
+        return False
+    return None if their_claims is None else overlap(our_claims, their_claims)
 
 
 class ClaimStore:

@@ -168,7 +168,7 @@ def _blocker_words(blocker: Blocker) -> str:
     batch = "" if blocker.batch_id is None else f", batch {blocker.batch_id}"
     why = "they share keys" if blocker.shared else "the same static list, or another lookup field"
     if blocker.shared is None:
-        why = "its keys are known only where it was made"
+        why = "its keys cannot be read here, so they may be the same"
     return f"chunk {blocker.waiting} for chunk {blocker.chunk} of job {blocker.job_id}{batch}: {why}"
 
 
