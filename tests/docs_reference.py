@@ -220,6 +220,10 @@ This page is generated from the table that the schedule itself goes by; `make do
 
 A chunk is a part of a file that fits one upload.  `status --json` tells the phase of each.  From `submitting` to
 `submitted`, and while it is `unknown`, it holds one of the ten places in Marketo's queue, and its keys.
+
+A job may end while batches of it are at Marketo, because the user's credentials are refused, for example.  In the
+journal they stay `submitted`, and `resume` asks after them.  Until then nobody does, so to the schedule their outcome
+is `unknown`: they hold their places and keys until they must have ended.
 """
 
 

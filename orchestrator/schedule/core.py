@@ -251,7 +251,7 @@ class Scheduler:
         Two of them may share a key, if one was let go of in between; their batches are at work no more, so they
         do not stand in each other's way.
         """
-        doubtful = [c for c in held if c.phase is Phase.UNKNOWN and not is_sought(c)]
+        doubtful = [c for c in held if c.phase is Phase.UNKNOWN and not is_sought(c) and not c.at_work]
         over = [c for c in doubtful if now_ms >= self.known.doubt.resend_ms(c)]
         others = [c for c in held if c not in over]
         for chunk in over:

@@ -20,11 +20,13 @@ from orchestrator.schedule.state import (
     Limits,
     TrackedChunk,
     TrackedJob,
+    answer_of,
+    backoff_of,
     make_chunk,
     make_job,
     steps_of,
 )
-from orchestrator.schedule.waits import Backoff, Gate, Patience
+from orchestrator.schedule.waits import Gate, Patience
 
 FAILURES_IN_A_ROW_MAX = 2  # whole batches failed before any completed: stop the job
 QUEUED_ALONE_MS = 30_000  # among the oldest batches, one that still waits then waits for others' batches
@@ -47,7 +49,7 @@ class Knowledge:
         self._orphans: dict[ChunkId, TrackedChunk] = {}  # at Marketo still, or perhaps, but their job has ended
         self.claiming: ChunkId | None = None
         self.conflicts = Conflicts(self._chunks)
-        self.calls = Calls(limits, self._backoff())
+        self.calls = Calls(limits, backoff_of(limits, rng))
         self.patience = Patience(limits.give_up_ms)
         self.denied = False
 
@@ -106,23 +108,17 @@ class Knowledge:
                 if fact.job in self.jobs:  # else it ended meanwhile
                     self.jobs[fact.job].rest(fact, now_ms)
             case m.JobEnded():
-                self._job_ended(self.jobs.pop(fact.job))
+                self._job_ended(self.jobs.pop(fact.job), fact)
             case m.BatchSought():
                 self.seeking.end(fact, self._chunks, self.calls, now_ms)
                 self._expect_silence(now_ms)
-            case m.JobRefused():
-                self._chunks[fact.chunk].job.stop(Stop.JOB_REFUSED)
-                self._take_back(self._chunks[fact.chunk])
-            case m.AccessLost():
-                self._access_lost(fact)
-            case m.SourceStopped():
-                self._source_stopped(self._chunks[fact.chunk], fact.reason)
             case _:
                 self._chunk_fact(fact, now_ms)
 
     def _chunk_fact(self, fact: m.ChunkFact, now_ms: int) -> None:
         chunk = self._chunks[fact.chunk]
-        steps = steps_of(chunk, fact)
+        steps = answer_of(chunk, fact, claiming=self.claiming == chunk.id)
+        was_sent = chunk.phase is Phase.SUBMITTING
         chunk.phase = steps[0]
         match fact:
             case m.ClaimsComputed():
@@ -150,6 +146,13 @@ class Knowledge:
             case m.ChunkGivenUp():
                 chunk.job.count(chunk.rows, failed=chunk.rows)
                 self._retire(chunk)
+            case m.SourceStopped():
+                self._source_stopped(chunk, fact.reason, was_sent=was_sent)
+            case m.JobRefused():
+                chunk.job.stop(Stop.JOB_REFUSED)
+                self._take_back(chunk)
+            case m.AccessLost():
+                self._access_lost(chunk, was_sent=was_sent)
         if chunk.phase not in steps:
             raise ImpossibleFact(f"chunk {chunk.id} is {chunk.phase} after {type(fact).__name__}")
 
@@ -161,7 +164,8 @@ class Knowledge:
             if fact.sends and goes_on and not job.finishing:
                 self._begin_sending(job, now_ms)
             return
-        job = self.jobs[fact.job] = make_job(fact, Gate(self._backoff()), slow_start=self.limits.slow_start)
+        gate = Gate(backoff_of(self.limits, self._rng))
+        job = self.jobs[fact.job] = make_job(fact, gate, slow_start=self.limits.slow_start)
         finished = [seen for seen in fact.chunks if seen.phase in (Phase.DONE, Phase.COLLECTING)]
         job.completed = len(finished)
         for seen in fact.chunks:
@@ -174,9 +178,6 @@ class Knowledge:
         self.doubt.note_finished(last_sent_ms, self.in_flight, now_ms)
         if job.sends:
             self._begin_sending(job, now_ms)
-
-    def _backoff(self) -> Backoff:
-        return Backoff(self.limits.backoff_min_ms, self.limits.backoff_max_ms, self._rng)
 
     def _take_in(self, seen: m.ChunkSeen, job: TrackedJob, now_ms: int) -> None:
         chunk = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
@@ -199,23 +200,24 @@ class Knowledge:
             if job.sends:
                 job.stop(reason)
 
-    def _job_ended(self, job: TrackedJob) -> None:
+    def _job_ended(self, job: TrackedJob, fact: m.JobEnded) -> None:
         for chunk in [*job.ready, *job.moving]:
+            steps = steps_of(chunk, fact)
             if chunk.holds_slot:
-                chunk.phase, chunk.orphaned = Phase.UNKNOWN, True
+                chunk.phase, chunk.orphaned = steps[0], True
                 self._orphans[chunk.id] = chunk
             else:
                 self._forget(chunk)
         job.sends = False
 
-    def _access_lost(self, fact: m.AccessLost) -> None:
+    def _access_lost(self, chunk: TrackedChunk, *, was_sent: bool) -> None:
         self.denied = True
         self._stop_sending(Stop.DENIED)
-        if fact.chunk is not None:
-            self._chunks[fact.chunk].end()
-            self._take_back(self._chunks[fact.chunk])
+        chunk.end()
+        if was_sent:
+            self._take_back(chunk)
 
-    def _source_stopped(self, chunk: TrackedChunk, reason: Stop) -> None:
+    def _source_stopped(self, chunk: TrackedChunk, reason: Stop, *, was_sent: bool) -> None:
         if self.claiming == chunk.id:
             self.claiming = None
         else:
@@ -227,7 +229,8 @@ class Knowledge:
         job.stop(reason)
         if chunk.source not in job.stopped_sources:
             job.stopped_sources.append(chunk.source)
-        self._take_back(chunk)
+        if was_sent:
+            self._take_back(chunk)
         dropped = [c for c in job.ready if c.source == chunk.source and not c.at_work]
         job.ready = [c for c in job.ready if c.source != chunk.source or c.at_work]
         for unsent in dropped:
@@ -345,9 +348,8 @@ class Knowledge:
     # --- small steps -------------------------------------------------------------------------------------
 
     def _take_back(self, chunk: TrackedChunk) -> None:
-        if chunk.phase is Phase.SUBMITTING:
-            self._unsubmit(chunk)
-            self.lane.freed()
+        self._unsubmit(chunk)
+        self.lane.freed()
 
     def _unsubmit(self, chunk: TrackedChunk) -> None:
         """Take back an upload that did not happen."""

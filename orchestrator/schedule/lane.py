@@ -14,8 +14,8 @@ from random import Random
 
 from orchestrator.model import ChunkId
 from orchestrator.schedule.messages import Cause
-from orchestrator.schedule.state import Limits
-from orchestrator.schedule.waits import Backoff, Gate
+from orchestrator.schedule.state import Limits, backoff_of
+from orchestrator.schedule.waits import Gate
 
 
 class Lane:
@@ -23,8 +23,8 @@ class Lane:
 
     def __init__(self, limits: Limits, rng: Random) -> None:
         self._limits = limits
-        self.gate = Gate(Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng))
-        self.full = Gate(Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng))  # for one above the ceiling
+        self.gate = Gate(backoff_of(limits, rng))
+        self.full = Gate(backoff_of(limits, rng))  # for one above the ceiling
         self.busy: ChunkId | None = None
         self.ceiling = limits.slots
         self._crowded_ms: int | None = None  # when the queue was last found full of others' batches

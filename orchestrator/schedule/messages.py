@@ -210,7 +210,7 @@ class JobRefused:
 class AccessLost:
     """Marketo denies this client what it asked for; every job stops."""
 
-    chunk: ChunkId | None = None  # the one that was being sent, if it was one
+    chunk: ChunkId  # the one that was being sent, or asked about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,10 +279,11 @@ ChunkFact = (
     | BatchGone
     | CallFailed
     | BatchCollected
+    | SourceStopped
+    | JobRefused
+    | AccessLost
 )
-Fact = (
-    JobArrived | JobUnwanted | StopAsked | BatchSought | SourceStopped | JobRefused | AccessLost | JobEnded | ChunkFact
-)
+Fact = JobArrived | JobUnwanted | StopAsked | BatchSought | JobEnded | ChunkFact
 
 
 # --- what the heart asks for ---------------------------------------------------------------------------

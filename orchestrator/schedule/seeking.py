@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from orchestrator.model import ChunkId, OnUnknown, Phase
 from orchestrator.schedule.calling import Calls
 from orchestrator.schedule.messages import BatchSought
-from orchestrator.schedule.state import Limits, TrackedChunk, TrackedJob
+from orchestrator.schedule.state import ImpossibleFact, Limits, TrackedChunk, TrackedJob, steps_of
 
 
 class Seeking:
@@ -47,15 +47,18 @@ class Seeking:
         if fact.cause is not None and again_ms is not None:
             again_ms = max(again_ms, calls.refused(fact.cause, fact.retry_at_ms, now_ms))
         self.busy = False
-        chunks[fact.chunk].end()
         adopted = dict(fact.adopted)
+        steps = {number: steps_of(chunks[number], fact) for number in (fact.chunk, *adopted) if number in chunks}
+        if not chunks[fact.chunk].at_work:
+            raise ImpossibleFact(f"the batch of chunk {fact.chunk} was found, and nobody looked for it")
+        chunks[fact.chunk].end()
         for number in fact.chunks:
             chunk = chunks.get(number)
             if chunk is None or chunk.phase is not Phase.UNKNOWN or chunk.seek_ms is None:
-                continue  # its job has ended meanwhile
+                continue  # its job has ended meanwhile, or somebody decided otherwise
             chunk.seek_ms = None if again_ms is None else max(again_ms, chunk.seek_ms)
             if number in adopted and not chunk.orphaned:
-                chunk.phase, chunk.batch_id = Phase.SUBMITTED, adopted[number]
+                chunk.phase, chunk.batch_id = steps[number][1], adopted[number]
                 chunk.hold_until_ms = chunk.seek_ms = None
                 chunk.let_go = False
                 chunk.due_ms = now_ms

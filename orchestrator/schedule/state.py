@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from random import Random
 
 from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
 from orchestrator.schedule.messages import (
@@ -34,7 +35,7 @@ from orchestrator.schedule.messages import (
     SubmitChunk,
 )
 from orchestrator.schedule.tally import Tally
-from orchestrator.schedule.waits import Gate
+from orchestrator.schedule.waits import Backoff, Gate
 
 FAILURES_BEFORE_SPLIT = 2  # whole-batch failures of one chunk
 
@@ -97,10 +98,16 @@ STEPS: dict[tuple[Phase, type[Fact | SubmitChunk]], tuple[Phase, ...]] = {
     (Phase.SUBMITTED, BatchPolled): (Phase.SUBMITTED, Phase.COLLECTING, Phase.READY),  # complete; failed as a whole
     (Phase.SUBMITTED, BatchGone): (Phase.DONE,),
     (Phase.SUBMITTED, CallFailed): (Phase.SUBMITTED,),
+    (Phase.SUBMITTED, AccessLost): (Phase.SUBMITTED,),
+    (Phase.SUBMITTED, JobEnded): (Phase.UNKNOWN,),  # to the schedule: nobody asks after it, until the job is resumed
+    (Phase.UNKNOWN, JobEnded): (Phase.UNKNOWN,),
     (Phase.COLLECTING, CallFailed): (Phase.COLLECTING,),
+    (Phase.COLLECTING, AccessLost): (Phase.COLLECTING,),
+    (Phase.COLLECTING, JobEnded): (Phase.COLLECTING,),
     (Phase.COLLECTING, BatchCollected): (Phase.DONE,),
-    # Claims may be ready only after the phase moved on; they change no phase.
+    # Claims may be ready, or found out of reach, only after the phase moved on; they change no phase.
     **{(phase, ClaimsComputed): (phase,) for phase in Phase},
+    **{(phase, SourceStopped): (phase,) for phase in Phase if phase is not Phase.SUBMITTING},
 }
 
 IN_FLIGHT = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)  # these hold a slot and their claims
@@ -117,6 +124,22 @@ def steps_of(chunk: TrackedChunk, what: Fact | SubmitChunk) -> tuple[Phase, ...]
         return STEPS[chunk.phase, type(what)]
     except KeyError:
         raise ImpossibleFact(f"{type(what).__name__} for chunk {chunk.id} in phase {chunk.phase}") from None
+
+
+def answer_of(chunk: TrackedChunk, fact: Fact, *, claiming: bool) -> tuple[Phase, ...]:
+    """Return the phases that a chunk may have after the answer to work on it; raises `ImpossibleFact` if there is none.
+
+    ``claiming``: the work may be that its claims are computed.
+    """
+    steps = steps_of(chunk, fact)
+    if not (claiming or chunk.at_work or chunk.phase is Phase.SUBMITTING):
+        raise ImpossibleFact(f"{type(fact).__name__} for chunk {chunk.id}, which nobody works on")
+    return steps
+
+
+def backoff_of(limits: Limits, rng: Random) -> Backoff:
+    """Return growing waits as long as the settings say."""
+    return Backoff(limits.backoff_min_ms, limits.backoff_max_ms, rng)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -336,7 +359,7 @@ def make_chunk(seen: ChunkSeen, job: TrackedJob, now_ms: int) -> TrackedChunk:
     submitted_ms = told_ms - ahead_ms
     held = seen.phase is Phase.UNKNOWN and seen.hold_until_ms is not None
     job.largest_bytes = max(job.largest_bytes, seen.body_bytes)
-    job.sound &= seen.failures == 0
+    job.sound &= seen.failures == 0 and not seen.too_large
     return TrackedChunk(
         id=seen.id,
         job=job,

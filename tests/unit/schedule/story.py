@@ -98,6 +98,13 @@ class Story:
     def claims(self, number: int, *conflicts: int) -> None:
         self.tell(m.ClaimsComputed(chunk=ChunkId(number), conflicts=frozenset(map(ChunkId, conflicts))))
 
+    def compute(self, **conflicts: tuple[int, ...]) -> None:
+        """Answer whatever claims are asked for until none are; ``c3=(1,)``: chunk 3 shares a key with chunk 1."""
+        self.decide()
+        while (number := self.heart.known.claiming) is not None:
+            self.claims(number, *conflicts.get(f"c{number}", ()))
+            self.decide()
+
     def polled(self, number: int, status: BatchStatus | None, *, failed: int = 0) -> None:
         self.tell(m.BatchPolled(chunk=ChunkId(number), status=status, failed=failed))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.model import BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
+import pytest
+
+from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
+from orchestrator.schedule.state import ImpossibleFact
 from tests.unit.schedule.story import EMAIL, Story, chunk
 
 DAY_MS = 86_400_000
@@ -441,27 +444,28 @@ def test_a_job_without_anything_to_do_ends_at_once():
 def test_jobs_go_one_after_another_and_fill_the_gaps_of_the_first():
     story = Story()
     story.job(chunk(1), chunk(2), space=EMAIL)
+    story.compute(c2=(1,))
     story.job(chunk(3), name="b", space=EMAIL)
-    story.decide()
-    for number, conflicts in ((1, ()), (2, (1,)), (3, ())):
-        story.claims(number, *conflicts)
-        story.decide()
+    story.compute()
     story.accepted(1)
     assert story.decide() == ["submit 3", "wait 5000"]
 
 
 def test_a_draining_heart_begins_nothing_but_takes_outcomes_in():
     story = Story()
-    story.job(chunk(1), chunk(2), space=EMAIL)
+    story.job(chunk(1), chunk(2), chunk(3), space=EMAIL)
     story.decide()
     story.claims(1)
     assert story.decide() == ["submit 1", "claims 2"]
+    story.accepted(1)
+    story.claims(2)
+    assert story.decide(at_ms=5_000) == ["poll 1", "submit 2", "claims 3"]
     story.heart.drain()
     assert story.decide() == []
-    story.accepted(1)
+    story.accepted(2)
     story.polled(1, BatchStatus.COMPLETE)
     assert story.decide(at_ms=3_600_000) == ["release 1"]
-    assert story.state()["a"] == {"ready": [2], "collecting": [1], "completed": 1}
+    assert story.state()["a"] == {"ready": [3], "submitted": [2], "collecting": [1], "completed": 1}
 
 
 def test_a_job_that_is_wanted_again_still_says_why_a_source_of_it_stopped():
@@ -513,3 +517,37 @@ def test_a_job_does_not_wait_for_a_canary_in_doubt_that_nobody_can_send_again():
         elif seen[-1].startswith("wait"):
             story.now_ms = int(seen[-1].split()[1])
     assert seen[-1] == "submit 1"
+
+
+IMPOSSIBLE = {
+    "denied of a chunk never sent": m.AccessLost(chunk=ChunkId(2)),
+    "denied of a batch nobody asked after": m.AccessLost(chunk=ChunkId(1)),
+    "a source stopped at a chunk nobody works on": m.SourceStopped(chunk=ChunkId(2), reason=Stop.SOURCE_CHANGED),
+    "a source stopped at a batch nobody works on": m.SourceStopped(chunk=ChunkId(1), reason=Stop.SOURCE_CHANGED),
+    "a batch found of a chunk never sent": m.BatchSought(chunk=ChunkId(2), chunks=(ChunkId(2),)),
+    "a batch found of one that is known": m.BatchSought(chunk=ChunkId(1), chunks=(ChunkId(1),)),
+    "a batch adopted that is known": m.BatchSought(
+        chunk=ChunkId(3), chunks=(ChunkId(1), ChunkId(3)), adopted=((ChunkId(1), BatchId(1007)),)
+    ),
+    "a batch found that nobody looked for": m.BatchSought(chunk=ChunkId(3), chunks=(ChunkId(3),)),
+    "a poll nobody made": m.BatchPolled(chunk=ChunkId(1), status=BatchStatus.COMPLETE),
+    "parts nobody cut": m.ChunkParted(chunk=ChunkId(2), parts=()),
+    "claims nobody computed": m.ClaimsComputed(chunk=ChunkId(2), conflicts=frozenset()),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_nobody_was_asked_for_cannot_be_told(case):
+    story = Story()
+    seen = (chunk(1, phase=Phase.SUBMITTED, batch_id=BatchId(1001)), chunk(2), chunk(3, phase=Phase.UNKNOWN))
+    story.job(*seen, sends=False)
+    with pytest.raises(ImpossibleFact, match=r"chunk [123]"):
+        story.tell(IMPOSSIBLE[case])
+
+
+def test_a_job_does_not_end_while_a_chunk_of_it_is_being_sent():
+    story = Story()
+    story.job(chunk(1))
+    assert story.decide() == ["submit 1"]
+    with pytest.raises(ImpossibleFact, match="JobEnded for chunk 1 in phase submitting"):
+        story.tell(m.JobEnded(job=JobId("a")))
