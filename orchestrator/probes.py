@@ -72,12 +72,13 @@ class Probes:
         self._host = host
         self._limits = limits
         self._inquiries: dict[tuple[tuple[ChunkId, int], ...], Inquiry] = {}
+        self._first_looks_ms: dict[tuple[ChunkId, int], int] = {}
 
     async def seek(self, command: m.SeekBatch) -> m.Fact:
         """Find out which batches the chunks became that were lost together with this one."""
         driven, chunk, _ = self._desk.find(command.chunk)
         now_ms = self._desk.clock.now_ms()
-        again_ms = now_ms + min(AGAIN_MS_MAX, max(self._limits.poll_min_ms, (now_ms - (chunk.submitted_ms or 0)) // 2))
+        again_ms = self._next_look_ms(chunk, now_ms)
         group: tuple[Chunk, ...] = (chunk,)
         adopted: Mapping[ChunkId, BatchId] = {}
         try:
@@ -102,6 +103,16 @@ class Probes:
         return m.BatchSought(
             chunk=chunk.id, chunks=tuple(each.id for each in group), adopted=tuple(sorted(adopted.items()))
         )
+
+    def _next_look_ms(self, chunk: Chunk, now_ms: int) -> int:
+        """Return when it is looked again: at first soon, then more and more seldom.
+
+        It counts from the first look that this process took, or from the upload if that is later: after a pause of
+        hours, what keeps a batch from being found at the first look may pass within seconds.
+        """
+        first_ms = self._first_looks_ms.setdefault((chunk.id, chunk.attempts), now_ms)
+        since_ms = max(chunk.submitted_ms or 0, first_ms - self._limits.settle_ms)
+        return now_ms + min(AGAIN_MS_MAX, max(self._limits.poll_min_ms, (now_ms - since_ms) // 2))
 
     # --- what is in doubt --------------------------------------------------------------------------------
 
@@ -242,6 +253,8 @@ class Probes:
     def _close(self, group: Sequence[Chunk]) -> None:
         """Forget what was asked about a set of chunks."""
         inquiry = self._inquiries.pop(name_of(group), Inquiry())
+        for one in name_of(group):
+            self._first_looks_ms.pop(one, None)
         for files in inquiry.files.values():
             for path in files.values():
                 path.unlink(missing_ok=True)

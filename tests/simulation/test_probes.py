@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,25 @@ class Told(Crowded):
         """Let nobody else come."""
 
 
-def live(
+def live(tmp_path: Path, *lost: tuple[int, str], **values: Any) -> tuple[Mapping[str, Any], list[str]]:
+    """Import five chunks; return what the report says of lost answers, and the findings about them."""
+    summary = summarised(tmp_path, *lost, **values)
+    kinds = ("batch_adopted", "batch_not_found", "chunk_resent")
+    findings = [f"{each['kind']}: {each['message']}" for each in summary["findings"] if each["kind"] in kinds]
+    return {name: summary["lost_answers"][name] for name in ("adopted", "resent")}, findings
+
+
+def summarised(
     tmp_path: Path,
-    *lost: tuple[int, str],
+    *troubles: tuple[int, str] | Mapping[str, Any],
     strangers: Mapping[int, str] | None = None,
     failing: bool = False,
     there_before: bool = False,
     probe_calls_max: int = 50,
     killed_by_upload: int | None = None,
-) -> tuple[Mapping[str, Any], list[str]]:
-    """Import five chunks; return what the report says of lost answers, and the findings about them."""
+    dead_ms: int = 60_000,
+) -> Mapping[str, Any]:
+    """Import five chunks; return the summary."""
     rows = tuple(
         Row(
             key=f"p{number:04}@ours.example", value=f"v{number:04}", number="1x" if failing and number % 9 == 4 else "7"
@@ -69,8 +79,10 @@ def live(
     plan = Plan(
         seed=1,
         jobs=(SimJob(target=Leads(), sources=(rows,), starts_ms=0),),
-        lives=() if killed_by_upload is None else (Life(killed_by_upload=killed_by_upload, dead_ms=60_000),),
-        troubles=tuple({"on": "create", "nth": nth, "do": do} for nth, do in lost),
+        lives=() if killed_by_upload is None else (Life(killed_by_upload=killed_by_upload, dead_ms=dead_ms),),
+        troubles=tuple(
+            {"on": "create", "nth": each[0], "do": each[1]} if isinstance(each, tuple) else each for each in troubles
+        ),
         refused=0.0,
         occupations=(),
         heals_ms=HOUR_MS,
@@ -95,9 +107,8 @@ def live(
     assert job.summary["rows"]["unknown"] == 0
     taken: list[str] = [upload.content for upload in seen.uploads]
     assert len(taken) - len(set(taken)) <= job.summary["lost_answers"]["resent"]
-    kinds = ("batch_adopted", "batch_not_found", "chunk_resent")
-    findings = [f"{each['kind']}: {each['message']}" for each in job.summary["findings"] if each["kind"] in kinds]
-    return {name: job.summary["lost_answers"][name] for name in ("adopted", "resent")}, findings
+    summary: Mapping[str, Any] = job.summary
+    return summary
 
 
 def test_it_is_found_by_people_it_made(tmp_path: Path) -> None:
@@ -174,6 +185,17 @@ def test_that_one_keeps_no_later_one_from_being_found(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_in_doubt_leaves_enough_to_find_it(tmp_path: Path, upload: int) -> None:
     told, _ = live(tmp_path, (2, AFTER), (3, AFTER), killed_by_upload=upload)
     assert told == {"adopted": 2, "resent": 0}
+
+
+def test_after_a_long_pause_it_is_found_as_soon_as_after_a_short_one(tmp_path: Path) -> None:
+    took = []
+    for dead_ms in (60_000, 24 * HOUR_MS):
+        begins = {"on": "batch", "nth": 3, "do": "delay_start", "ms": dead_ms + 60_000}  # after the first look
+        summary = summarised(tmp_path, (3, AFTER), begins, killed_by_upload=3, dead_ms=dead_ms)
+        assert summary["lost_answers"]["adopted"] == 1
+        begun, ended = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
+        took.append((ended - begun) / timedelta(milliseconds=1) - dead_ms)
+    assert took[1] <= took[0] + 60_000
 
 
 class Cancelled(Told):
