@@ -75,9 +75,7 @@ def test_salts_change_half_of_the_bits():
     assert abs(np.bitwise_count(flipped).mean() - 32) < 0.5
 
 
-@pytest.mark.parametrize(
-    "pattern", [b"%d", b"%020d", b"person%d@example.com", b"a.%d.b@example.com", b"%d@mail.example-company.co.uk"]
-)
+@pytest.mark.parametrize("pattern", [b"%d", b"person%d@example.com"])
 def test_two_million_keys_of_one_kind_all_have_numbers_of_their_own(pattern):
     found = np.sort(of([pattern % row for row in range(2_000_000)]))
     assert (found[1:] != found[:-1]).all()
