@@ -254,6 +254,7 @@ def keys_of(random, delimiter):
     return line_end.join(lines) + random.choice(("", line_end))
 
 
+@pytest.mark.timeout(120 + GENERATED_CHUNKS // 5)  # seconds: a hang is still found when many chunks are asked for
 def test_generated_chunks_claim_what_the_machine_finds():
     claimed = 0
     for seed in range(GENERATED_CHUNKS):
@@ -270,6 +271,7 @@ def test_generated_chunks_claim_what_the_machine_finds():
     assert claimed > 10 * GENERATED_CHUNKS, "the generator has become too tame"
 
 
+@pytest.mark.timeout(120 + GENERATED_CHUNKS // 5)
 @settings(max_examples=GENERATED_CHUNKS, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=30),
