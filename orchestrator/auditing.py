@@ -41,7 +41,8 @@ def _missing(directory: Path, job: Job, chunks: tuple[Chunk, ...]) -> Iterator[F
 def _beside(state_dir: Path, known: set[str]) -> list[Flaw]:
     """Return files that others may read, and directories of jobs that this journal does not know."""
     flaws: list[Flaw] = []
-    open_to_others = (path for path in sorted(state_dir.rglob("*")) if path.lstat().st_mode & 0o077)
+    root = [state_dir] if state_dir.exists() else []
+    open_to_others = (path for path in (*root, *sorted(state_dir.rglob("*"))) if path.lstat().st_mode & 0o077)
     for path in open_to_others:
         if len(flaws) < FILES_SHOWN_MAX and not path.is_symlink():
             flaws.append(Flaw(what="open_to_others", where=str(path), message=f"run chmod go-rwx {path}"))

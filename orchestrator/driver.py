@@ -167,6 +167,7 @@ class Driver:
                 await self._occupants.take_in(self._lease.host)
                 while not self._draining or self._submission is not None:
                     await self._turn(tasks)
+                await self._housekeeping.at_end()
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise first_of(group) from group

@@ -21,6 +21,7 @@ from orchestrator.outcome import directory_of
 FIRST_SECONDS = 5.0  # a driver has more important things to do when it starts
 PAUSE_SECONDS = 0.2  # between two steps
 AGAIN_SECONDS = 3_600.0
+AT_END_SECONDS = 1.0  # whoever drove is about to go
 
 
 class Housekeeping:
@@ -47,14 +48,23 @@ class Housekeeping:
         self._home = home
         self._keep_ms = keep_ms
         self._log = log
+        self._begun = False
 
     async def run(self) -> None:
         """Forget what is to be forgotten, and look again every hour; raises `JournalError`."""
         await anyio.sleep(FIRST_SECONDS)
+        self._begun = True
         while True:
             while await self.forget_one():  # noqa: ASYNC110  # a pause, no wait
                 await anyio.sleep(PAUSE_SECONDS)
             await anyio.sleep(AGAIN_SECONDS)
+
+    async def at_end(self) -> None:
+        """Forget what can be forgotten in a moment, if the drive was too short for `run`; raises `JournalError`."""
+        if not self._begun:
+            with anyio.move_on_after(AT_END_SECONDS):
+                while await self.forget_one():
+                    pass
 
     async def forget_one(self) -> bool:
         """Forget one job; return False if there was none, or if it could not be removed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, MalformedResponse, SourceError
+from orchestrator.home import FILE_NAME
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDARD_FIELDS, Schema
 from orchestrator.marketo.wire import MEMBER_KEY
@@ -324,7 +326,9 @@ def check_warnings(warnings: Sequence[str]) -> None:
 
 
 def prepare_state_dir(path: Path) -> None:
-    """Make the state directory, its owner's alone.
+    """Make the state directory, its owner's alone; one that others may look into is closed to them.
+
+    Unless it is another user's, or has something else in it than the state: then it is left as it is.
 
     Raises:
         ConfigError: it cannot be made.
@@ -332,11 +336,19 @@ def prepare_state_dir(path: Path) -> None:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+        if status.st_mode & 0o077 and status.st_uid == os.geteuid() and _is_state(path):
+            path.chmod(status.st_mode & 0o700)
     except OSError as error:
         raise ConfigError(
             f"the state directory {path} cannot be made: {error.strerror or error}; "
             "choose another one with --set state.dir=DIR"
         ) from error
+
+
+def _is_state(path: Path) -> bool:
+    """Tell whether a directory is one that this program uses alone: empty, or marked as a home and no shared place."""
+    return not path.stat().st_mode & stat.S_ISVTX and ((path / FILE_NAME).exists() or not any(path.iterdir()))
 
 
 def prepare_out_dir(path: Path) -> None:

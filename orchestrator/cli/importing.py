@@ -24,7 +24,7 @@ from orchestrator.errors import ConfigError, JournalLocked
 from orchestrator.following import JobHandle
 from orchestrator.journal.store import locked_by
 from orchestrator.journal.values import Owner
-from orchestrator.model import ExitCode, IfKnown, JobState, OnUnknown
+from orchestrator.model import ExitCode, IfKnown, JobId, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
@@ -196,7 +196,7 @@ def resume_jobs(
                     await confirmation.obtain()
                 decided = None if on_unknown is None else OnUnknown(on_unknown.value)
                 owner = await orchestrator.driver() if take_over else None
-                places = places_of(moved)
+                places = places_of(moved, await _sources_of(orchestrator, named)) if moved else {}
                 with taking_over(owner):
                     resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
                 explain_skipped(console, resumed.skipped)
@@ -215,13 +215,30 @@ def resume_jobs(
     return execute(common, go_on)
 
 
-def places_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return the new path of each old one, given as ``OLD=NEW``; ConfigError shows the wrong one."""
+async def _sources_of(orchestrator: Orchestrator, named: Sequence[JobId]) -> list[str]:
+    return [path for one in named for path in (await orchestrator.handle(one).status()).job.paths]
+
+
+def places_of(texts: Sequence[str], sources: Sequence[str]) -> dict[str, str]:
+    """Return the new path of each old one, given as ``OLD=NEW``; ConfigError shows the wrong one.
+
+    Paths may have equals signs in them: the old one is what stands before one of them and is one of ``sources``.
+    """
+    known = {os.path.abspath(path) for path in sources}  # noqa: PTH100  # as a job keeps it
     places = {}
     for text in texts:
-        old, equals, new = text.partition("=")
-        if not old or not equals or not new:
+        parts = text.split("=")
+        pairs = [("=".join(parts[:at]), "=".join(parts[at:])) for at in range(1, len(parts))]
+        pairs = [(old, new) for old, new in pairs if old and new]
+        if not pairs:
             raise ConfigError(f"--source {text}: write it as OLD=NEW")
+        fitting = [pair for pair in pairs if os.path.abspath(pair[0]) in known]  # noqa: PTH100
+        if len(fitting) > 1:
+            either = " or ".join(old for old, _ in fitting)
+            raise ConfigError(
+                f"--source {text}: the job has both {either}; move the new file where no = is in its path"
+            )
+        old, new = (fitting or pairs)[0]
         places[old] = new
     return places
 

@@ -117,6 +117,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     job, progress = status.job, status.progress
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
+    in_doubt = progress.phases[Phase.UNKNOWN].rows
     lines = [
         f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
@@ -132,7 +133,8 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         *(f"  source    {source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
-        f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown",
+        f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown"
+        f"{f', {number(in_doubt)} whose answer was lost' if in_doubt else ''}",
         *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
         f"  calls     {_pairs(status.counters.api_calls) or 'none'}",

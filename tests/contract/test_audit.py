@@ -138,13 +138,15 @@ async def test_files_that_are_gone_left_or_open(url, tmp_path):
     damage(url, f"UPDATE chunks SET accepted = 0, failed = {ROWS} WHERE first_row = 11")
     files = tmp_path / "files"
     (files / "jobs" / "nobody").mkdir(parents=True)
-    for directory in (files, files / "jobs", files / "jobs" / "nobody"):
+    files.chmod(0o750)
+    for directory in (files / "jobs", files / "jobs" / "nobody"):
         directory.chmod(0o700)
     (files / "home").write_text("x")
     (files / "home").chmod(0o644)
     async with opened(url) as journal:
         _, flaws = await audit(journal, files, HERE)
     assert sorted((flaw.what, flaw.where) for flaw in flaws) == [
+        ("open_to_others", str(files)),
         ("open_to_others", str(files / "home")),
         ("part_gone", "job j-1"),
         ("unknown_directory", str(files / "jobs" / "nobody")),

@@ -241,3 +241,22 @@ def test_a_driver_forgets_and_all_it_keeps_is_private(tmp_path, monkeypatch):
         asyncio.run(play())
     finally:
         os.umask(before)
+
+
+def test_a_drive_of_a_moment_forgets_at_its_end(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _):
+            async with Orchestrator.open(settings) as orchestrator:
+                await (await orchestrator.submit(request(tmp_path))).wait()
+            connection = sqlite3.connect(tmp_path / "state" / "journal.db")
+            with connection:
+                connection.execute("UPDATE jobs SET finished_ms = finished_ms - ?", (31 * 24 * 3_600_000,))
+            connection.close()
+            async with Orchestrator.open(settings) as orchestrator:
+                second = await orchestrator.submit(request(tmp_path, "b"))
+                await second.wait()
+            assert [path.name for path in (tmp_path / "state" / "jobs").iterdir()] == [second.id]
+            async with Orchestrator.open(settings) as orchestrator:
+                assert [job.id for job in await orchestrator.jobs()] == [second.id]
+
+    asyncio.run(play())

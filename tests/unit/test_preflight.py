@@ -12,7 +12,7 @@ from orchestrator.emulator.config import ChannelSpec, ProgramSpec
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, SourceError, Unavailable
 from orchestrator.marketo.reads import LOOKUP_FIELDS, OTHER_STANDARD_FIELDS, Field, Relationship, Schema
 from orchestrator.model import CustomObjects, FileIdentity, Format, Leads, ProgramMembers, Source, Target
-from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, unasked
+from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, prepare_state_dir, unasked
 from orchestrator.source.split import Plan
 from tests.contract.test_client import world
 
@@ -324,3 +324,22 @@ def test_one_file_is_not_taken_twice_whatever_it_is_called(tmp_path: Path):
     with pytest.raises(ConfigError, match="named more than once"):
         locate([f"{tmp_path}/a.csv", f"{tmp_path}/[a].csv"])
     assert len(locate([f"{tmp_path}/a.csv", f"{tmp_path}/d.csv"])) == 2
+
+
+@pytest.mark.parametrize(
+    ("inside", "mode", "becomes"),
+    [
+        ((), 0o755, 0o700),
+        (("home", "journal.db"), 0o755, 0o700),
+        (("letters.txt",), 0o755, 0o755),  # somebody keeps other things there
+        (("home",), 0o1777, 0o1777),  # a shared place
+    ],
+)
+def test_a_state_directory_that_others_may_look_into_is_closed_to_them(tmp_path, inside, mode, becomes):
+    place = tmp_path / "state"
+    place.mkdir()
+    for name in inside:
+        (place / name).touch()
+    place.chmod(mode)
+    prepare_state_dir(place)
+    assert place.stat().st_mode & 0o7777 == becomes

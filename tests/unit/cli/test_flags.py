@@ -10,6 +10,7 @@ import typer.main
 from orchestrator.cli import main
 from orchestrator.cli.common import parameters
 from orchestrator.cli.flags import LABELS_MAX, FileFormat, ImportFlags, OnRepeatedKey
+from orchestrator.cli.importing import places_of
 from orchestrator.errors import ConfigError
 from orchestrator.model import CustomObjects, Format, Leads, ProgramMembers, RepeatedKeys, Share
 from orchestrator.requests import FAILED_MAX, ImportRequest
@@ -168,3 +169,28 @@ def test_the_version(capsys):
     code, text = run(capsys, "--version")
     assert code == 0
     assert text.startswith("orchestrator ")
+
+
+@pytest.mark.parametrize(
+    ("text", "sources", "old", "new"),
+    [
+        ("a.csv=b.csv", ["a.csv"], "a.csv", "b.csv"),
+        ("year=2026/l.csv=moved.csv", ["year=2026/l.csv"], "year=2026/l.csv", "moved.csv"),
+        ("l.csv=year=2026/l.csv", ["l.csv"], "l.csv", "year=2026/l.csv"),
+        ("year=2026/l.csv=year=2027/l.csv", ["x.csv", "./year=2026/l.csv"], "year=2026/l.csv", "year=2027/l.csv"),
+        ("absent=2026/l.csv=b.csv", ["l.csv"], "absent", "2026/l.csv=b.csv"),
+    ],
+)
+def test_the_place_of_a_moved_source_is_told_from_its_old_one_by_what_the_job_has(text, sources, old, new):
+    assert places_of([text], sources) == {old: new}
+
+
+@pytest.mark.parametrize("text", ["a.csv", "=b.csv", "a.csv=", "="])
+def test_a_moved_source_is_given_with_both_places(text):
+    with pytest.raises(ConfigError, match="write it as OLD=NEW"):
+        places_of([text], ["a.csv"])
+
+
+def test_a_moved_source_that_may_be_one_or_another_is_refused():
+    with pytest.raises(ConfigError, match="the job has both a or a=b"):
+        places_of(["a=b=c"], ["a", "a=b"])
