@@ -128,6 +128,21 @@ def test_a_lost_chunk_keeps_its_claims_and_its_list():
     assert story.decide(at_ms=5_000) == [f"wait {WORST_MS}"]
 
 
+def test_a_resend_puts_no_older_values_over_those_of_later_chunks_with_its_keys():
+    story = Story()
+    story.job(chunk(1), chunk(2), chunk(3), space=EMAIL)
+    story.compute(c2=(1,))  # the second one has a key of the first one
+    story.lost(1)
+    assert story.decide(at_ms=5_000) == ["submit 3 after 5000 of transient", f"wait {WORST_MS}"]
+    story.accepted(3)
+    story.finish(3, at_ms=70_000)
+    assert story.decide(at_ms=70_000 + HOLD_MS) == ["submit 1"]  # again
+    story.accepted(1)
+    assert "submit 2" not in " ".join(story.decide(at_ms=80_000 + HOLD_MS))
+    story.polled(1, BatchStatus.COMPLETE)
+    assert "submit 2" in " ".join(story.decide())
+
+
 def test_a_size_refused_on_the_second_try_is_cut_like_any_other():
     story = Story()
     story.job(chunk(1))
