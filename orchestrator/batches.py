@@ -116,7 +116,7 @@ class Batches:
         """Tell whether a failed call about a batch is worth repeating."""
         if isinstance(error, AccessDenied):
             await self._desk.write(*self._desk.found(driven, "access_denied", str(error)))
-            return m.AccessLost(chunk=chunk.id)
+            return m.AccessLost(chunk=chunk.id, of_one_target=codes.of_one_target(error))
         if isinstance(error, InvalidRequest) and codes.is_gone(error) and chunk.phase is Phase.SUBMITTED:
             return await self._batch_gone(driven, chunk)
         cause = CAUSES.get(type(error), Cause.TRANSIENT)

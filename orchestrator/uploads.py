@@ -208,7 +208,7 @@ class Uploads:
         if isinstance(error, AccessDenied):
             found = self._desk.found(driven, "access_denied", str(error))
             await self._desk.update(driven, chunk, self._unsent(chunk.id), *found)
-            return m.AccessLost(chunk=chunk.id)
+            return m.AccessLost(chunk=chunk.id, of_one_target=codes.of_one_target(error))
         if isinstance(error, InvalidRequest):
             return await self._wrong(driven, chunk, error)
         # DeliveryUnknown, or what else leaves the outcome open

@@ -41,6 +41,7 @@ class Action(StrEnum):
     RETRY_ONCE = "the upload is built anew and sent once more; if that is refused too, the job stops"
     STOP_SOURCE = "nothing more of this source is sent, other sources go on; the command ends with 9"
     STOP_JOB = "nothing more of the job is sent; the command ends with 9"
+    DENY_TARGET = "nothing more is sent of jobs that become the same kind of record; the command ends with 6"
     DENY = "nothing more is sent; the command ends with 6"
     DOUBT = "nobody knows whether it became a batch: the chunk is `unknown`, and its batch is looked for"
 
@@ -59,6 +60,7 @@ _ERRORS: Mapping[Action, type[Refused]] = MappingProxyType(
         Action.RETRY_ONCE: InvalidRequest,
         Action.STOP_SOURCE: InvalidRequest,
         Action.STOP_JOB: InvalidRequest,
+        Action.DENY_TARGET: AccessDenied,
         Action.DENY: AccessDenied,
         Action.DOUBT: Unavailable,
     }
@@ -103,7 +105,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "601": Code(Action.RENEW, "Access token invalid", _RENEWED),
         "602": Code(Action.RENEW, "Access token expired", _RENEWED),
         "603": Code(
-            Action.DENY,
+            Action.DENY_TARGET,
             "Access denied",
             "In Marketo's Admin, look at the API role of this user (Users & Roles) and at the allowed addresses "
             "(IP Restrictions for API).",
@@ -198,6 +200,12 @@ def is_gone(error: Refused) -> bool:
     """Tell whether a refused call means that Marketo does not know, or no longer, what it is about."""
     code = of_error(error)
     return code is not None and code.gone
+
+
+def of_one_target(error: AccessDenied) -> bool:
+    """Tell whether what was denied may be allowed for another target: rights are given per kind of record."""
+    code = of_error(error)
+    return code is not None and code.action is Action.DENY_TARGET
 
 
 def stop_of(error: InvalidRequest) -> Action:

@@ -118,7 +118,7 @@ class Scheduler:
 
     def _heads(self) -> list[TrackedChunk]:
         """Return the batches that can have moved: the oldest, as many as there are importers."""
-        return [c for c in self.known.line.settle(self.known.batches) if not c.job.finishing]
+        return [c for c in self.known.line.settle(self.known.batches) if c.job.asks]
 
     def _runs_short_ms(self, now_ms: int) -> int | None:
         """Return when to send more to keep the importers busy; None if there is nothing to send."""
@@ -155,7 +155,7 @@ class Scheduler:
 
     def _collecting(self) -> list[TrackedChunk]:
         """Return the finished batches to be collected, first those that Marketo forgets first."""
-        driven = [job for job in self.known.jobs.values() if not job.finishing and not job.occupies]
+        driven = [job for job in self.known.jobs.values() if job.asks and not job.occupies]
         moving = [c for job in driven for c in job.moving]
         return sorted((c for c in moving if c.phase is Phase.COLLECTING), key=lambda c: (c.submitted_ms, c.id))
 

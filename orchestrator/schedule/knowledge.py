@@ -152,7 +152,7 @@ class Knowledge:
                 chunk.job.stop(Stop.JOB_REFUSED)
                 self._take_back(chunk)
             case m.AccessLost():
-                self._access_lost(chunk, was_sent=was_sent)
+                self._access_lost(chunk, of_one_target=fact.of_one_target, was_sent=was_sent)
         if chunk.phase not in steps:
             raise ImpossibleFact(f"chunk {chunk.id} is {chunk.phase} after {type(fact).__name__}")
 
@@ -195,11 +195,6 @@ class Knowledge:
             self.patience.restore()
         job.begin(now_ms)
 
-    def _stop_sending(self, reason: Stop) -> None:
-        for job in self.jobs.values():
-            if job.sends:
-                job.stop(reason)
-
     def _job_ended(self, job: TrackedJob, fact: m.JobEnded) -> None:
         for chunk in [*job.ready, *job.moving]:
             steps = steps_of(chunk, fact)
@@ -210,9 +205,12 @@ class Knowledge:
                 self._forget(chunk)
         job.sends = False
 
-    def _access_lost(self, chunk: TrackedChunk, *, was_sent: bool) -> None:
-        self.denied = True
-        self._stop_sending(Stop.DENIED)
+    def _access_lost(self, chunk: TrackedChunk, *, of_one_target: bool, was_sent: bool) -> None:
+        narrow = of_one_target and chunk.job.sends  # else it has no end of its own that would end the asking
+        self.denied |= not narrow
+        for job in self.jobs.values():
+            if job.sends and (not narrow or job.space.entity == chunk.job.space.entity):
+                job.stop(Stop.DENIED)
         chunk.end()
         if was_sent:
             self._take_back(chunk)

@@ -208,9 +208,10 @@ class JobRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLost:
-    """Marketo denies this client what it asked for; every job stops."""
+    """Marketo denies this client what it asked for; every job stops, or those into the same kind of record."""
 
     chunk: ChunkId  # the one that was being sent, or asked about
+    of_one_target: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class Seeking:
         if self.busy:
             return None
         due = (c for c in in_flight if c.seek_ms is not None and c.seek_ms <= now_ms)
-        return next((c for c in due if is_sought(c) and not c.job.finishing), None)
+        return next((c for c in due if is_sought(c) and c.job.asks), None)
 
     def begin(self, chunk: TrackedChunk) -> None:
         """Note that a chunk is being looked for."""

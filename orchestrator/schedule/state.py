@@ -255,6 +255,11 @@ class TrackedJob:
         return self.sends and (not self.stops or all(stop in SOURCE_STOPS for stop in self.stops))
 
     @property
+    def asks(self) -> bool:
+        """Tell whether calls about its batches are made: not when its end is being written, nor when they are denied."""
+        return not self.finishing and Stop.DENIED not in self.stops
+
+    @property
     def proving(self) -> bool:
         """Tell whether it waits for its first batch: nothing else of it is sent before one is complete.
 

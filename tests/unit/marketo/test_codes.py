@@ -10,7 +10,8 @@ from orchestrator.marketo.codes import CODES, STATUSES, Action, is_gone, of_stat
 
 CONTRACT = {
     "RENEW": (errors.TokenExpired, "600 601 602", "401"),
-    "DENY": (errors.AccessDenied, "603", "403 407"),
+    "DENY_TARGET": (errors.AccessDenied, "603", ""),
+    "DENY": (errors.AccessDenied, "", "403 407"),
     "WAIT_FOR_WINDOW": (errors.RateLimited, "606", "429"),
     "WAIT_FOR_CALLS": (errors.ConcurrencyLimited, "615", ""),
     "WAIT_FOR_DAY": (errors.DailyQuotaExhausted, "607", ""),

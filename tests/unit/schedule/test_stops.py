@@ -304,6 +304,53 @@ def test_lost_access_stops_every_job_when_what_is_at_work_has_ended():
     assert story.decide() == ["finish c denied"]
 
 
+CAR = m.Space(entity="custom:car_c", key_field="vin", compared=False)
+
+
+def stopped(story: Story) -> list[str]:
+    return [job.id for job in story.heart.known.jobs.values() if Stop.DENIED in job.stops]
+
+
+def test_an_upload_that_is_denied_stops_the_jobs_into_its_kind_of_record_alone():
+    story = Story()
+    story.job(chunk(1), chunk(2), priority=Priority.HIGH)
+    story.job(chunk(3), name="b")
+    story.job(chunk(4), name="c", space=CAR)
+    story.send(1)
+    assert "submit 2" in story.decide()
+    story.tell(m.AccessLost(chunk=ChunkId(2), of_one_target=True))
+    assert stopped(story) == ["a", "b"]
+    assert story.decide() == ["submit 4", "finish a denied", "finish b denied"]
+    story.accepted(4)
+    assert "poll 4" in story.decide(at_ms=60_000)
+
+
+def test_a_poll_that_is_denied_ends_the_asking_for_its_kind_of_record_alone():
+    story = Story()
+    story.job(chunk(1), chunk(2), priority=Priority.HIGH)
+    story.job(chunk(4), name="c", space=CAR)
+    for number in (1, 2, 4):
+        story.send(number)
+    assert {"poll 1", "poll 2"} <= set(story.decide(at_ms=5_000))
+    story.tell(m.AccessLost(chunk=ChunkId(1), of_one_target=True))
+    assert stopped(story) == ["a"]
+    assert not [
+        done for done in story.decide() if done.startswith(("poll 1", "poll 2", "finish"))
+    ]  # 2 is being asked after
+    story.tell(m.AccessLost(chunk=ChunkId(2), of_one_target=True))
+    assert "finish a denied" in story.decide()
+    story.tell(m.JobEnded(job=JobId("a")))
+    assert "poll 4" in story.decide(at_ms=120_000)
+
+
+def test_what_is_denied_of_a_job_that_nobody_waits_for_ends_all_asking():
+    story = Story()
+    story.job(chunk(1, phase=Phase.SUBMITTED, batch_id=BatchId(1001), submitted_ms=0), sends=False)
+    assert "poll 1" in story.decide()
+    story.tell(m.AccessLost(chunk=ChunkId(1), of_one_target=True))
+    assert story.decide() == []
+
+
 def test_a_job_that_goes_on_after_its_permission_was_mended_is_sent():
     story = Story()
     story.job(chunk(1), chunk(2))
