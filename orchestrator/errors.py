@@ -11,7 +11,8 @@
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    ├─ JournalError           JournalCorrupt · Fenced · JournalUnreachable · JournalVersionUnknown · SubscriptionBusy
+    ├─ JournalError           JournalCorrupt · Fenced · JournalForbidden · JournalUnreachable · JournalVersionUnknown ·
+    │  │                      SubscriptionBusy
     │  └─ JournalStalled      a passing cause; JournalLocked
     └─ FileUnwritten          of the state or output directory; made again when it can be
 
@@ -154,6 +155,10 @@ class JournalStalled(JournalError):
 
 class JournalLocked(JournalStalled):
     """Another process keeps the journal locked, in the middle of a write."""
+
+
+class JournalForbidden(JournalError):
+    """The journal may not be read or written: access is denied, or its disk may only be read."""
 
 
 class JournalUnreachable(JournalError):

@@ -28,6 +28,7 @@ from orchestrator.errors import (
     InvalidRequest,
     JournalCorrupt,
     JournalError,
+    JournalForbidden,
     JournalStalled,
     JournalUnreachable,
     JournalVersionUnknown,
@@ -110,6 +111,8 @@ def explain(
     meaning = "stopped on request" if code is ExitCode.SIGINT and next_command is None else None
     if isinstance(error, JournalCorrupt):
         meaning = "the journal is damaged; nothing is sent until it is whole again"
+    elif isinstance(error, JournalForbidden):
+        meaning = "the journal cannot be used; give access to it and its directory, or choose another with state.dir"
     tell_code(console, code, next_command, meaning=meaning)
     return code
 
@@ -142,7 +145,7 @@ def exit_code_of(error: BaseException) -> ExitCode:
             return ExitCode.INTERRUPTED
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return ExitCode.INTERRUPTED
-        case ConfigError() | JournalVersionUnknown():
+        case ConfigError() | JournalVersionUnknown() | JournalForbidden():
             return ExitCode.USAGE
         case SourceError() | InvalidRequest():
             return ExitCode.INPUT_REFUSED

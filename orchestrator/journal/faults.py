@@ -6,14 +6,14 @@ import errno
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled
+from orchestrator.errors import JournalCorrupt, JournalError, JournalForbidden, JournalLocked, JournalStalled
 from orchestrator.journal.rows import NotUnderstood
 
 _PRIMARY_MASK: Final = 0xFF  # SQLite's extended result codes carry the primary one in their lowest byte
@@ -32,8 +32,12 @@ _ADVICE: Final = {
     sqlite3.SQLITE_CONSTRAINT: "what was to be written contradicts what is there; nothing of it was written",
 }
 
-_LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_KINDS: Final[Mapping[type[JournalError], tuple[int, ...]]] = {
+    JournalLocked: (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+    JournalStalled: (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+    JournalForbidden: (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN),
+}
+_FORBIDDEN_OF_FILES: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _PASSING_OF_FILES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # What reading a row raises if it, or what says where it is, is damaged.
 ILLEGIBLE: Final = (StatementError, sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)
@@ -62,10 +66,11 @@ def explain(path: Path, error: BaseException) -> JournalError:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _says_damage(error):
             return corrupt(path, damage_in_words(error))
         advice = _ADVICE.get(code)
-        kind = JournalLocked if code in _LOCKED else JournalStalled if code in _PASSING else JournalError
+        kind = next((kind for kind, codes in _KINDS.items() if code in codes), JournalError)
         return kind(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
     if isinstance(error, OSError):
         kind = JournalStalled if error.errno in _PASSING_OF_FILES else JournalError
+        kind = JournalForbidden if error.errno in _FORBIDDEN_OF_FILES else kind
         return kind(f"the journal {path}: {error.strerror or error}: {error.filename or path}")
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)):
         return corrupt(path, damage_in_words(error))

@@ -171,6 +171,7 @@ def test_every_exit_code_has_a_meaning():
         (errors.Unavailable("x", code="611"), 5),
         (errors.MalformedResponse("x"), 5),
         (errors.SubscriptionBusy("x"), 5),
+        (errors.JournalForbidden("x"), 2),
         (errors.JournalStalled("x"), 5),
         (errors.NoRoom("x"), 5),
         (errors.FileUnwritten("x"), 5),

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled
+from orchestrator.errors import JournalCorrupt, JournalError, JournalForbidden, JournalLocked, JournalStalled
 from orchestrator.journal.faults import explained
 
 PATH = Path("/state/journal.db")
@@ -53,6 +53,7 @@ def test_a_file_that_may_not_be_written(connection, tmp_path):
         reader.execute("INSERT INTO t VALUES (1)")
     reader.close()
     assert "may not be written: check the permissions" in str(caught.value)
+    assert type(caught.value) is JournalForbidden
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):
