@@ -11,12 +11,13 @@ from datetime import datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import PurePath
-from typing import TypeVar
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.model import ExitCode
 from orchestrator.report.summary import BatchSummary, Summary
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 BATCHES_SHOWN_MAX = 500  # lines of a table that a browser shows at once without effort
 FINDINGS_SHOWN_MAX = 200
@@ -77,6 +78,8 @@ def render(summary: Summary) -> str:
 
 @cache
 def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("orchestrator.report"),
         autoescape=True,

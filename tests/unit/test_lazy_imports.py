@@ -49,3 +49,4 @@ def test_the_library_imports_what_is_asked_for():
 def test_the_spy_sees_what_is_imported():
     _, _, modules = imported_by("jobs", "--set", "no.such=setting")
     assert {"pydantic", "sqlalchemy", "orchestrator.config", "orchestrator.app"} <= modules
+    assert "jinja2" not in modules  # only who writes a report waits for it
