@@ -281,15 +281,16 @@ class Intake:
         found = [
             FindingAdded(job_id=job.id, finding=finding) for finding in (*ignored, *skipped, *prepared.notes, *odd)
         ]
+        unlike: set[JobId] = set()
         for _ in range(LOOKS_MAX):
             now = await self._journal.job(job.id)
             if now.state is not JobState.PLANNING:
                 return now
-            earlier = await self._ledger.find(job, sources, fingerprint)
+            earlier = await self._ledger.find(job, sources, fingerprint, unlike)
             if earlier is not None:
                 await self._ledger.lend(earlier, sources)
                 return earlier
-            if await self._journal.plan_once(planned, found):
+            if await self._journal.plan_once(planned, found, unlike):
                 return None
         raise JournalError(
             f"job {job.id}: the journal has its key or content, and at the next look it has not, {LOOKS_MAX} times. "

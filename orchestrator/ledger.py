@@ -3,6 +3,8 @@
 Content is what would be sent: header, records and format, whatever file they came from.  Two jobs that were cut alike
 have the same fingerprint.  One that was cut otherwise, because limits were changed meanwhile, is compared piece by
 piece: every piece that was planned then must have its checksum at the same place of what would be sent now.
+
+Checksums are CRC-32, which anybody can forge.  So what they say is the same is proven by identity or SHA-256.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from typing import Final
 from orchestrator.errors import SourceError
 from orchestrator.journal.changes import SourceMoved
 from orchestrator.journal.journal import Journal
-from orchestrator.model import IfKnown, Job, JobState, Source, Span
+from orchestrator.log import library_logger
+from orchestrator.model import IfKnown, Job, JobId, JobState, Source, Span
 from orchestrator.offload import Offload
-from orchestrator.source.opening import inspect
+from orchestrator.source.opening import inspect, sha256_of
 
 GIVEN: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE, JobState.COMPLETE)
 UNFINISHED: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE)
@@ -46,9 +49,12 @@ class Ledger:
         """Hold what is needed."""
         self._journal = journal
         self._offload = offload
+        self._log = library_logger()
 
-    async def find(self, job: Job, sources: Sequence[Source], fingerprint: str) -> Job | None:
+    async def find(self, job: Job, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]) -> Job | None:
         """Return the job that a new one is the same as, the latest of several; None if there is none.
+
+        Those that only seem to be, for their checksums are equal, are added to ``unlike``.
 
         Raises:
             SourceError: a job with the same key has another target or content, or the user wants no known content.
@@ -61,7 +67,7 @@ class Ledger:
         ]
         for other in others if job.key is not None else ():  # a key counts more than content: that may be given again
             if other.key == job.key and other.state is not JobState.FAILED:
-                if not await self._same(other, job, sources, fingerprint):
+                if not await self._same(other, job, sources, fingerprint, unlike):
                     raise SourceError(
                         f"the key {job.key!r} belongs to job {other.id}, which has another target or content; "
                         "nothing was sent. Give this import another key."
@@ -69,7 +75,7 @@ class Ledger:
                 return other
         looked_for = job.options.if_known is not IfKnown.AGAIN and any(source.rows for source in sources)
         for other in others if looked_for else ():
-            if other.state in GIVEN and await self._same(other, job, sources, fingerprint):
+            if other.state in GIVEN and await self._same(other, job, sources, fingerprint, unlike):
                 _judge(other, job.options.if_known)
                 return other
         return None
@@ -84,7 +90,35 @@ class Ledger:
         if moved:
             await self._journal.write_unfenced(moved, only_from=UNFINISHED)
 
-    async def _same(self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str) -> bool:
+    async def _same(
+        self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]
+    ) -> bool:
+        if other.id in unlike or not await self._alike(other, job, sources, fingerprint):
+            return False
+        for own, given in zip(await self._journal.sources(other.id), sources, strict=True):
+            if not await self._proven(other, own, given):
+                unlike.add(other.id)
+                return False
+        return True
+
+    async def _proven(self, other: Job, own: Source, given: Source) -> bool:
+        """Tell whether a source is one of an earlier job, whose checksums it has; what cannot be proven is believed."""
+        if (own.content, own.identity) == (given.content, given.identity):
+            return True
+        try:
+            known = own.sha256 or await sha256_of(own, self._offload)
+        except SourceError:  # it was not read to its end before it went
+            known = None
+        if known == await sha256_of(given, self._offload):
+            return True
+        if known is not None and all(each.mapped is None and each.original is None for each in (own, given)):
+            return False
+        why = "the earlier file is gone" if known is None else "columns or rows were changed on the way"
+        self._log.warning("content.judged_by_checksums", source=given.path, same_as=other.id, reason=why)
+        return True
+
+    async def _alike(self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str) -> bool:
+        """Tell whether the checksums of what is sent are those of an earlier job."""
         if other.fingerprint == fingerprint:
             return True
         if other.target != job.target:

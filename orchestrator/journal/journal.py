@@ -190,12 +190,14 @@ class Journal:
         """
         return await self._write(writing.write, lease, tuple(changes), self._now_ms(), as_of)
 
-    async def plan_once(self, planned: JobPlanned, found: Sequence[FindingAdded]) -> bool:
+    async def plan_once(
+        self, planned: JobPlanned, found: Sequence[FindingAdded], unlike: Collection[JobId] = ()
+    ) -> bool:
         """Write a job's plan and findings; False, nothing written, if somebody else was sooner.
 
-        With the plan of this job, that is, or with another job of the same key or content.
+        With the plan of this job, that is, or with another job of the same key or content; ``unlike`` are none such.
         """
-        return await self._write(writing.plan_once, planned, tuple(found), self._now_ms())
+        return await self._write(writing.plan_once, planned, tuple(found), self._now_ms(), tuple(unlike))
 
     async def write_unfenced(
         self,

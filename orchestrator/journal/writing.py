@@ -87,16 +87,22 @@ def add_job(connection: Connection, job: Job, now_ms: int) -> None:
         raise JournalError(f"the journal knows another job with the id {job.id}; nothing was written")
 
 
-def plan_once(connection: Connection, planned: JobPlanned, found: Sequence[FindingAdded], now_ms: int) -> bool:
+def plan_once(
+    connection: Connection,
+    planned: JobPlanned,
+    found: Sequence[FindingAdded],
+    now_ms: int,
+    unlike: Collection[JobId] = (),
+) -> bool:
     """Write a plan and its findings, unless the job is planned or given up, or the subscription has got the same one.
 
     That is a planned one with the same key, or, if that matters, one with the same fingerprint that was not given up.
-    Return whether it was written.
+    Jobs ``unlike`` it only have the same fingerprint.  Return whether it was written.
     """
     alone(connection, "plans", f"job {planned.job_id}")
     writing = _Writing(connection=connection, host=None, now_ms=now_ms)
     job = _own_job(writing, planned.job_id)
-    if job.state is not JobState.PLANNING or sourcing.is_given(connection, job, planned.fingerprint):
+    if job.state is not JobState.PLANNING or sourcing.is_given(connection, job, planned.fingerprint, unlike):
         return False
     _apply(writing, planned)
     for finding in found:

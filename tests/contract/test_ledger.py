@@ -194,6 +194,25 @@ def test_looking_for_a_job_that_comes_and_goes_has_an_end(tmp_path, monkeypatch)
     asyncio.run(play())
 
 
+FORGED = ("d8dad95b0e@example.com,e52059dff5\n", "faa4f3c79a@example.com,9dedb1c393\n")  # of equal length and CRC-32
+
+
+def test_content_is_not_judged_by_checksums_that_can_be_forged(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            wanted = request(tmp_path, rows=1)
+            path = tmp_path / "a.csv"
+            content, jobs = path.read_text(encoding="utf-8"), []
+            for row in FORGED:
+                path.write_text(content + row, encoding="utf-8")
+                jobs.append(await complete(orchestrator, wanted))
+            assert jobs[0].id != jobs[1].id
+            with pytest.raises(SourceError, match=jobs[1].id):
+                await orchestrator.submit(wanted)
+
+    asyncio.run(play())
+
+
 def test_files_without_rows_are_not_each_other_s_like(tmp_path):
     async def play() -> None:
         async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
