@@ -20,6 +20,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.state import FINAL, Limits
+from tests.unit.schedule.rules import Rules
 from tests.unit.schedule.shadow import HELD, Shadow, ShadowJob
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "80"))
@@ -77,13 +78,19 @@ class Heart(RuleBasedStateMachine):
         self.stops: dict[JobId, tuple[Stop, ...]] = {}
         self.sending: list[JobId] = []  # before the last decision
         self.batches = 1_000
+        self.rules = Rules(self.limits, self.shadow, configured=CAP, cap=CAP)
         self.heart = self._begin()
 
     def _begin(self) -> Scheduler:
-        return Scheduler(self.limits, body_bytes_max=CAP, rng=Random(7))
+        heart = Scheduler(self.limits, body_bytes_max=CAP, rng=Random(7))
+        self.rules.restart()
+        if self.rules.cap < CAP:
+            heart.known.cap.recall(self.rules.cap, self.rules.learned_ms)
+        return heart
 
-    def _tell(self, fact: m.Fact) -> None:
+    def _tell(self, fact: m.Fact | m.CallsCounted) -> None:
         self.heart.apply(fact, self.now_ms)
+        self.rules.told(fact, self.now_ms)
 
     # --- what may happen ---------------------------------------------------------------------------------
 
@@ -131,7 +138,7 @@ class Heart(RuleBasedStateMachine):
 
     @rule(own=st.sampled_from((0, 44_970, 44_990, 45_000)), others=st.sampled_from((0, 5_000, 5_010)))
     def calls_are_counted(self, own, others):
-        self.heart.apply(m.CallsCounted(own=own, others=others), self.now_ms)
+        self._tell(m.CallsCounted(own=own, others=others))
 
     @precondition(lambda self: self.shadow.jobs)
     @rule(drained=st.booleans(), ms=st.sampled_from((0, 1_000, HOUR_MS, 3 * DAY_MS)))
@@ -203,7 +210,7 @@ class Heart(RuleBasedStateMachine):
             self.shadow.write(chunk, phase=Phase.UNKNOWN, hold_until_ms=hold_until_ms)
             self._tell(m.ChunkDeliveryLost(chunk=chunk))
         elif answer == "too large":
-            self.shadow.write(chunk, phase=Phase.READY, hold_until_ms=None)
+            self.shadow.write(chunk, phase=Phase.READY, hold_until_ms=None, too_large=True)
             self._tell(m.ChunkTooLarge(chunk=chunk, body_bytes=self.shadow.chunks[chunk].body_bytes))
         else:
             cause = Cause(answer)
@@ -262,6 +269,7 @@ class Heart(RuleBasedStateMachine):
 
     def _check_decisions(self) -> None:
         self.sending = [job.id for job in self.heart.known.jobs.values() if job.sending]
+        self.rules.look(self.heart, self.now_ms)
         commands = self.heart.decide(self.now_ms)
         again = self.heart.decide(self.now_ms)
         waits = [command for command in commands if isinstance(command, m.WaitUntil)]
@@ -269,6 +277,7 @@ class Heart(RuleBasedStateMachine):
         self.wake_ms = waits[0].at_ms if waits else None
         assert self.wake_ms is None or self.wake_ms > self.now_ms
         for command in commands:
+            self.rules.check(self.heart, command, self.now_ms)
             if isinstance(command, m.ReleaseClaims):
                 self._check_release(command.chunk)
             elif isinstance(command, m.FinishJob):
@@ -350,7 +359,7 @@ class Heart(RuleBasedStateMachine):
     def teardown(self):
         """Mend everything: then every job comes to its end."""
         for _ in range(ENDINGS_MAX):
-            self.heart.apply(m.CallsCounted(own=0, others=0), self.now_ms)
+            self._tell(m.CallsCounted(own=0, others=0))
             self.everything_is_right()
             if self.work:
                 self._answer(self.work[0], MENDED.get(self.work[0][0], "done"))
