@@ -373,7 +373,7 @@ def test_a_disk_that_takes_no_more_is_an_error_and_nothing_is_torn(tmp_path):
     process = _writer(url, "500000")
     output, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.startswith("JournalError the journal ")
+    assert errors.startswith("JournalStalled the journal ")
     acknowledged = int(output.splitlines()[-1])
     assert acknowledged > 3
     assert asyncio.run(_count(url)) == acknowledged
