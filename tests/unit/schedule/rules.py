@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from orchestrator.model import BATCH_LIFE_MS, RANKS, BatchStatus, ChunkId, Phase
 from orchestrator.schedule import messages as m
+from orchestrator.schedule import turns
 from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.schedule.core import LAST_DAY_MS, Scheduler
 from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.shares import OWED_BYTES_MAX
 from orchestrator.schedule.state import FINAL, Limits, TrackedChunk, TrackedJob
-from orchestrator.schedule.turns import PASSED_OVER_MAX, PASSED_OVER_MS_MAX
 from tests.unit.schedule.shadow import Shadow
 
 DAY_MS = 86_400_000
@@ -182,7 +182,7 @@ class Rules:
 
 
 def _is_tired(chunk: TrackedChunk, now_ms: int) -> bool:
-    return chunk.passed_over >= PASSED_OVER_MAX or now_ms - (chunk.blocked_ms or 0) >= PASSED_OVER_MS_MAX
+    return chunk.passed_over >= turns.PASSED_OVER_MAX or now_ms - (chunk.blocked_ms or 0) >= turns.PASSED_OVER_MS_MAX
 
 
 def _in_doubt(chunk: TrackedChunk) -> bool:

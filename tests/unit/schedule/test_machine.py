@@ -27,6 +27,7 @@ EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "80"))
 STEPS = 40
 CAP = 9_500_000
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+POISON = 0  # a key: until everything is mended, a batch with it fails as a whole
 ENDINGS_MAX = 3_000  # decisions until everything is at its end
 
 Work = tuple[str, ChunkId | JobId]
@@ -78,6 +79,7 @@ class Heart(RuleBasedStateMachine):
         self.stops: dict[JobId, tuple[Stop, ...]] = {}
         self.sending: list[JobId] = []  # before the last decision
         self.batches = 1_000
+        self.mended = False
         self.rules = Rules(self.limits, self.shadow, configured=CAP, cap=CAP)
         self.heart = self._begin()
 
@@ -230,6 +232,8 @@ class Heart(RuleBasedStateMachine):
     def _poll_answered(self, chunk: ChunkId, answer: str) -> None:
         told = {"complete": BatchStatus.COMPLETE, "failed": BatchStatus.FAILED, "queued": BatchStatus.QUEUED}
         told["importing"] = BatchStatus.IMPORTING
+        if answer == "complete" and POISON in self.shadow.keys(self.shadow.chunks[chunk]) and not self.mended:
+            answer = "failed"
         if answer == "gone":
             self.shadow.write(chunk, phase=Phase.DONE)
             self._tell(m.BatchGone(chunk=chunk))
@@ -358,6 +362,7 @@ class Heart(RuleBasedStateMachine):
 
     def teardown(self):
         """Mend everything: then every job comes to its end."""
+        self.mended = True
         for _ in range(ENDINGS_MAX):
             self._tell(m.CallsCounted(own=0, others=0))
             self.everything_is_right()
