@@ -22,6 +22,7 @@ from orchestrator.schedule.cap import UploadCap
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.lane import Lane
 from orchestrator.schedule.line import Line
+from orchestrator.schedule.messages import Cause
 from orchestrator.schedule.shares import Shares
 from orchestrator.schedule.turns import Turns
 from tests.unit.schedule.test_machine import STEPS, Heart
@@ -34,8 +35,6 @@ TAKEN_OUT = {
     "reservations": (Turns, "reserved", lambda self, now_ms: []),
     "the window": (Turns, "window", lambda self, job: job.queue if job.sending and not job.finishing else []),
     "the ceiling": (Lane, "fits", lambda self, at_marketo, now_ms: True),
-    "the hold of calls": (Calls, "hold", lambda self, cause, until_ms: None),
-    "learning a limit": (UploadCap, "recall", lambda self, bytes_max, learned_ms: None),
     "the reserve of calls for what is under way": (Scheduler, "short_of_calls", property(lambda self: False)),
     "the end of the day's calls": (Budget, "spent", property(lambda self: False)),
     "polling the oldest alone": (Line, "settle", lambda self, batches: list(batches)),
@@ -87,19 +86,45 @@ def test_halving_waits_for_another_batch():
     assert not [kind for kind, _ in heart.work if kind == "split"]
 
 
-def fail_one_twice(heart):
-    """Let the first batch of a job be complete, and the second one fail twice while others are under way."""
+def test_sending_while_calls_are_held_is_seen(monkeypatch):
+    monkeypatch.setattr(Calls, "hold", lambda self, cause, until_ms: None)
+    with pytest.raises(AssertionError, match="calls are held"):
+        play(Heart(), {"submit": "accepted", "poll": Cause.RATE_LIMITED}, times=20)
+
+
+def test_learning_no_limit_is_seen(monkeypatch):
+    monkeypatch.setattr(UploadCap, "recall", lambda self, bytes_max, learned_ms: None)
+    with pytest.raises(AssertionError):
+        play(Heart(), {"submit": "too large"}, times=20)
+
+
+def play(heart, answers, times):
+    """Give a job's commands the same answers some times."""
+    arrive(heart, row_bytes=3_000_000)
+    for _ in range(times):
+        heart.everything_is_right()
+        for work in list(heart.work):
+            heart._answer(work, answers.get(work[0], "done"))
+        heart.now_ms += 5_000
+
+
+def arrive(heart, row_bytes):
     heart.a_job_arrives(
         space=m.Space(entity="person", key_field="email", compared=False),
         keys=[list(range(1, 13))],
         rows=2,
-        row_bytes=1_000,
+        row_bytes=row_bytes,
         canary=False,
         trusted=True,
         on_unknown=OnUnknown.PROBE,
         priority=Priority.NORMAL,
         waits_for_quota=True,
     )
+
+
+def fail_one_twice(heart):
+    """Let the first batch of a job be complete, and the second one fail twice while others are under way."""
+    arrive(heart, row_bytes=1_000)
     answers = {1: "complete", 2: "failed"}
     for _ in range(100):
         heart.everything_is_right()
