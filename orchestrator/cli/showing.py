@@ -117,7 +117,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     job, progress = status.job, status.progress
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
-    in_doubt = progress.phases[Phase.UNKNOWN].rows
+    in_doubt = sum(tally.rows for phase, tally in progress.phases.items() if phase is Phase.UNKNOWN)
     lines = [
         f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",

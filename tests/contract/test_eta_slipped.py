@@ -27,7 +27,7 @@ def test_a_job_whose_batches_get_slower_says_why_it_ends_later(tmp_path):
                 return len(await told(BatchCompleted)) >= 4
 
             await seen(foretold)
-            running.service.faults.extend(slow(3_000.0))
+            running.service.faults.extend(slow(30_000.0))
             await seen(lambda: told(EtaSlipped))
             running.service.faults.remove(None)
             (slipped,) = await told(EtaSlipped)

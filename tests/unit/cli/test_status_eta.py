@@ -80,3 +80,11 @@ def test_where_nobody_can_tell_nothing_is_told():
     assert status_document(status(3))["calls"] == {"exhausted_at": None}
     lines = status_lines(status(3), "", now_ms=NOW_MS)
     assert not [line for line in lines if line.startswith(("  forecast", "  day"))]
+
+
+def test_rows_whose_answer_was_lost_are_told_as_such():
+    known = status(3)
+    phases = {**known.progress.phases, Phase.UNKNOWN: Tally(chunks=2, rows=83)}
+    lines = status_lines(replace(known, progress=replace(known.progress, phases=phases)), "", now_ms=NOW_MS)
+    (line,) = [line for line in lines if line.startswith("  rows ")]
+    assert line.endswith(", 83 whose answer was lost")
