@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION: Final = "0002"  # of the newest file in migrations/versions
+REVISION: Final = "0003"  # of the newest file in migrations/versions
 
 
 class Json(TypeDecorator[Any]):

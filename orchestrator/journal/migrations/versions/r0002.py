@@ -25,15 +25,11 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("pruned_ms", sa.BigInteger(), nullable=True))
     op.create_index("chunks_by_parent", "chunks", ["parent"], unique=False)
     op.add_column("chunks", sa.Column("resent", sa.BigInteger(), nullable=True))
-    op.add_column("chunks", sa.Column("too_large", sa.Boolean(), nullable=True))
-    op.add_column("chunks", sa.Column("took_ms", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("content", sa.Text(), nullable=True))
     op.add_column("sources", sa.Column("superseded", sa.BigInteger(), nullable=True))
     op.add_column("sources", sa.Column("mapped", sa.Text(), nullable=True))
     op.add_column("sources", sa.Column("original", sa.Text(), nullable=True))
     op.add_column("subscriptions", sa.Column("generation", sa.BigInteger(), nullable=True))
-    op.add_column("subscriptions", sa.Column("upload_bytes_max", sa.BigInteger(), nullable=True))
-    op.add_column("subscriptions", sa.Column("upload_learned_ms", sa.BigInteger(), nullable=True))
     op.create_table(
         "leases",
         sa.Column("host", sa.String(), nullable=False),
