@@ -128,6 +128,10 @@ class JobHandle:
         left = [phase for phase, tally in phases.items() if tally.chunks and phase not in FINAL]
         return bool(left) and all(phase in _WATCHED for phase in left)
 
+    async def job(self) -> Job:
+        """Return the job as it stands in the journal."""
+        return await self._journal.job(self.id)
+
     async def summary(self) -> Summary:
         """Return what became of the job so far."""
         return await summarise_job(self._offload, await self._gather())

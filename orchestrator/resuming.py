@@ -9,10 +9,11 @@ from orchestrator.errors import ConfigError, SourceError
 from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at, not_sent_to
 from orchestrator.intake import Intake
-from orchestrator.journal.changes import JobChanged, JobValues
+from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues
 from orchestrator.keeping import Keeper, Means
-from orchestrator.model import Job, JobId, JobState, OnUnknown, Wish
+from orchestrator.model import Finding, Job, JobId, JobState, OnUnknown, Wish
 from orchestrator.moving import move
+from orchestrator.report.summary import iso
 from orchestrator.requests import Destination
 
 _STOPPED = (JobState.INCOMPLETE, JobState.PAUSED)
@@ -28,6 +29,7 @@ class Resumption:
         self._journal = means.journal
         self._offload = means.offload
         self._calls = means.calls
+        self._clock = means.clock
         self._home = means.home
         self._log = means.log
         self._keeper = keeper
@@ -113,9 +115,7 @@ class Resumption:
         if on_unknown is not None:
             decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
             await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
-        while (going := _going(job)) and not await self._journal.write_unfenced(
-            [JobChanged(job_id=job.id, values=going)], as_of=job
-        ):
+        while (going := self._going(job)) and not await self._journal.write_unfenced(going, as_of=job):
             job = await self._journal.job(job.id)  # it changed meanwhile
         job = await self._journal.job(job.id)
         self._keeper.hold(job.id)  # only now: a job that has ended is let go of
@@ -149,13 +149,16 @@ class Resumption:
     def _may_plan(self, job: Job, *, take_over: bool) -> bool:
         return (self._keeper.hold(job.id) or take_over) and not self._intake.is_planning(job.id)
 
-
-def _going(job: Job) -> JobValues:
-    """Return what has to be changed of a job so that it goes on; a pause is taken back, a cancellation is not."""
-    going: JobValues = {}
-    if job.state in _STOPPED:
-        state = JobState.PLANNING if job.started_ms is None else JobState.RUNNING
-        going = {"state": state, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
-    if job.state in _RESUMABLE and job.wish is Wish.PAUSE:
-        going = {**going, "wish": None, "wish_reason": None, "wish_ms": None}
-    return going
+    def _going(self, job: Job) -> list[Change]:
+        """Return what has to be changed of a job so that it goes on; a pause is taken back, a cancellation is not."""
+        going: JobValues = {}
+        more: list[Change] = []
+        if job.state in _STOPPED:
+            state = JobState.PLANNING if job.started_ms is None else JobState.RUNNING
+            going = {"state": state, "finished_ms": None, "exit_code": None, "exit_reasons": ()}
+        if job.state in _RESUMABLE and job.wish is Wish.PAUSE:
+            going = {**going, "wish": None, "wish_reason": None, "wish_ms": None}
+            if job.wish_reason is not None:  # there is a finding of the pause
+                finding = Finding(kind="resumed", message=f"Resumed at {iso(self._clock.now_ms())}")
+                more = [FindingAdded(job_id=job.id, finding=finding)]
+        return [JobChanged(job_id=job.id, values=going), *more] if going else []

@@ -37,6 +37,8 @@ class Followed:
         """Take in what happens to the job until it ends or stops; ``tell`` gets each event once."""
         async for event in self.handle.events(after=self._seen):
             self._seen = event.seq
+            if isinstance(event, JobStopAsked) and (await self.handle.job()).wish != event.wish:
+                continue  # it was taken back by a resume
             self.view.saw(event)
             tell(event)
 
@@ -88,6 +90,7 @@ async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> Non
         due = foretold_ms is None or now_ms - foretold_ms >= FORETOLD_EVERY_MS
         for job in jobs:
             job.view.counted(await job.handle.progress())
+            job.view.stands(await job.handle.job())
             if due:
                 job.view.foretold((await job.handle.prospect()).eta)
         foretold_ms = now_ms if due else foretold_ms
@@ -109,6 +112,7 @@ async def _print(views: Sequence[View], console: Console, count: Callable[[], An
         now_ms = await count()
         for view in views:
             console.say(view.line(now_ms))
+        views = [view for view in views if not view.over]  # its end was told
 
 
 async def _draw(views: Sequence[View], console: Console, count: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ from orchestrator.events import (
     JobPlanned,
 )
 from orchestrator.journal.values import Progress, Tally
-from orchestrator.model import Phase
+from orchestrator.model import Job, JobState, Phase, Wish
 from orchestrator.report.eta import ENDS_MIN, Eta
 
 BAR_WIDTH = 30  # characters
@@ -57,6 +57,7 @@ class View:
     label: str
     importers: int
     progress: Progress | None = None
+    _job: Job | None = None
     source_bytes: int = 0
     planned: bool = False
     _rows: dict[int, int] = field(default_factory=dict)  # of each batch
@@ -92,6 +93,15 @@ class View:
         """Take in what the journal counts."""
         self.progress = progress
 
+    def stands(self, job: Job) -> None:
+        """Take in the job as it stands in the journal."""
+        self._job = job
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended, or stopped."""
+        return self._job is not None and self._job.state not in (JobState.PLANNING, JobState.RUNNING)
+
     def foretold(self, eta: Eta | None) -> None:
         """Take in when the job is likely to end; None: nobody can tell."""
         self._eta = eta
@@ -101,8 +111,10 @@ class View:
     def block(self, now_ms: int) -> list[str]:
         """Describe the job in a few lines, for a display that is drawn again and again."""
         progress = self.progress
-        if progress is None or not progress.total.rows:
+        if progress is None or (not progress.total.rows and not self.over):
             return [f"{self.label}: reading the source ..."]
+        if self.over:
+            return [f"{self.label}  {self._end()}"]
         total, done = progress.total, _done(progress)
         sent = _sent(progress)
         filled = BAR_WIDTH * done // total.rows
@@ -122,8 +134,10 @@ class View:
     def line(self, now_ms: int) -> str:
         """Describe the job in one line, for a log."""
         progress = self.progress
-        if progress is None or not progress.total.rows:
+        if progress is None or (not progress.total.rows and not self.over):
             return f"{of_day(now_ms)} {self.label}: reading the source"
+        if self.over:
+            return f"{of_day(now_ms)} {self.label}: {self._end()}"
         total, done = progress.total, _done(progress)
         parts = [
             f"{percent(done, total.rows)}, {number(done)} of {rows(total.rows)}{_outcomes(progress)}",
@@ -166,9 +180,22 @@ class View:
             texts["held"] = f"the answer to {plural(len(held), 'upload')} was lost; sent again {when}"
         return list(texts.values())
 
+    def _end(self) -> str:
+        """Say how the job ended, and how many of its rows have an outcome."""
+        if self._job is None or self.progress is None:
+            return ""
+        job, progress = self._job, self.progress
+        reported = job.started_ms is not None and "report_unwritten" not in job.exit_reasons
+        report = ", report written" if reported and job.state in (JobState.COMPLETE, JobState.CANCELLED) else ""
+        outcome = f"; {number(_done(progress))} of {rows(progress.total.rows)}{_outcomes(progress)}"
+        return f"{job.state}{report}{outcome if progress.total.rows else ''}"
+
     def _forecast(self, now_ms: int) -> str:
         if self.progress is None:
             return ""
+        if self._job is not None and self._job.wish is not None:
+            word = "cancelled" if self._job.wish is Wish.CANCEL else "paused"
+            return f"being {word}: what is at Marketo is seen to its end"
         left = self.progress.total.rows - _done(self.progress)
         if left <= 0:
             return "writing the report"

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from orchestrator import Orchestrator, finishing
-from orchestrator.events import JobFinished
+from orchestrator.cli.following import Followed
+from orchestrator.events import Event, JobFinished
 from orchestrator.model import ExitCode, JobState, Phase, Wish
 from tests.contract.test_library import emulated, journalled, request, seen
 
@@ -46,6 +47,10 @@ def test_a_pause_that_is_taken_back_before_it_took_effect_leaves_the_job_going(t
             summary = await job.wait()
             assert (summary.state, summary.exit_code) == (JobState.COMPLETE, ExitCode.OK)
             assert (await journalled(other, job.id)).wish is None
+            assert [finding.kind for finding in summary.findings] == ["stop_asked", "resumed"]
+            told: list[Event] = []
+            await Followed(job, importers=2).watch(told.append)
+            assert "job.stop_asked" not in [event.name for event in told]
 
     asyncio.run(play())
 

@@ -9,8 +9,9 @@ import pytest
 from orchestrator import events
 from orchestrator.cli.progress import View, slip_words
 from orchestrator.journal.values import Progress, Tally
-from orchestrator.model import JobId, Phase
+from orchestrator.model import JobId, JobState, Phase, Wish
 from orchestrator.report.eta import Eta
+from tests.contract.journal_kit import make_job
 
 JOB = JobId("j1")
 T0 = 1_767_225_600_000
@@ -160,3 +161,37 @@ def test_a_slip_is_told_with_its_reason(monkeypatch):
     )
     later = "likely to end at T+900, 5 min 0 s later than was foretold"
     assert slip_words(slipped) == f"{later}: Marketo's import queue is full"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"state": JobState.CANCELLED}, "cancelled, report written; 810 of 1,000 rows (10 failed)"),
+        ({"state": JobState.COMPLETE}, "complete, report written; 810 of 1,000 rows (10 failed)"),
+        (
+            {"state": JobState.CANCELLED, "exit_reasons": ("report_unwritten",)},
+            "cancelled; 810 of 1,000 rows (10 failed)",
+        ),
+        ({"state": JobState.PAUSED}, "paused; 810 of 1,000 rows (10 failed)"),
+    ],
+)
+def test_a_job_that_ended_is_shown_so(changes, words):
+    view = View(label="j1", importers=1)
+    view.foretold(Eta(p50_ms=at(60), p90_ms=at(90), basis="x"))
+    view.counted(counted(ready=2, submitted=0, done=8, accepted=800, failed=10))
+    view.stands(make_job(**{"started_ms": T0, **changes}))
+    assert view.over
+    assert view.block(at(1)) == [f"j1  {words}"]
+    assert view.line(at(1)) == f"T+1 j1: {words}"
+
+
+@pytest.mark.parametrize(("wish", "word"), [(Wish.PAUSE, "paused"), (Wish.CANCEL, "cancelled")])
+def test_nothing_is_foretold_of_a_job_that_is_to_stop(wish, word):
+    view = View(label="j1", importers=1)
+    view.foretold(Eta(p50_ms=at(60), p90_ms=at(90), basis="x"))
+    view.counted(counted(ready=2, submitted=1, done=7, accepted=700))
+    view.stands(make_job(state=JobState.RUNNING, wish=wish))
+    assert not view.over
+    assert f"70%  being {word}: what is at Marketo is seen to its end" in view.block(at(1))[0]
+    view.stands(make_job(state=JobState.RUNNING))  # it was taken back
+    assert "left, by x" in view.block(at(1))[0]
