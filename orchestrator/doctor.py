@@ -11,7 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
@@ -314,7 +314,7 @@ async def _driver(journal: Journal, host: str) -> Check:
     owner = await journal.owner(host)
     if owner is None:
         return ok("driver", f"no process imports into {host} now")
-    since = datetime.fromtimestamp(owner.since_ms / 1000, UTC).isoformat(timespec="seconds")
+    since = datetime.fromtimestamp(owner.since_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     return ok("driver", f"process {owner.pid} imports into {host} since {since}")
 
 

@@ -45,6 +45,10 @@ class EncodingError(SourceError):
 class HeaderError(SourceError):
     """The header record is missing, or a column of it is wrong."""
 
+    def __init__(self, message: str, *, next_command: str | None = None) -> None:
+        super().__init__(message)
+        self.next_command = next_command  # what helps, if a command does
+
 
 class RecordTooLarge(SourceError):
     """One record alone is larger than an upload may be."""

@@ -124,7 +124,7 @@ class Intake:
             known = await self._connection.patiently(partial(preflight.look_up, client, target, check=options.check))
         started_ms = self._clock.now_ms()
         try:
-            plans, notes = await self._read(located, known, options, workspace)
+            plans, notes = await self._read(located, target, known, options, workspace)
         except BaseException:  # cancelled: the thread goes on until it is told
             workspace.stop()
             workspace.clear()
@@ -141,7 +141,12 @@ class Intake:
         return Prepared(plans=cut, known=known, canaries=canaries, notes=notes, planning_ms=planning_ms)
 
     async def _read(
-        self, located: Sequence[Located], known: preflight.Known, options: JobOptions, workspace: Workspace
+        self,
+        located: Sequence[Located],
+        target: Target,
+        known: preflight.Known,
+        options: JobOptions,
+        workspace: Workspace,
     ) -> tuple[tuple[Plan, ...], tuple[Finding, ...]]:
         """Plan and check what is sent of the sources; return it, and what was done to them."""
         reading = self._reading(options, workspace)
@@ -149,7 +154,7 @@ class Intake:
         here = [await self._fetched(each, index, workspace) for index, each in enumerate(located)]
         plans, changed = await self._offload.run(plan_sources, here, mapping, reading)
         notes = [Finding(kind="cells_changed", message=message) for message in changed]
-        preflight.check_headers(plans, known)
+        preflight.check_headers(plans, known, target, options)
         preflight.check_rows(plans, rows_min=options.rows_min)
         if options.strict:
             inventory = await self._offload.run(take, [plan.source for plan in plans], workspace.check)

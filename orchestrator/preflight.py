@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 import stat
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from orchestrator.home import FILE_NAME
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDARD_FIELDS, Schema
 from orchestrator.marketo.wire import MEMBER_KEY
-from orchestrator.model import CustomObjects, Leads, ProgramMembers, Target
+from orchestrator.model import CustomObjects, JobOptions, Leads, ProgramMembers, Target
 from orchestrator.source.check import check_header, shown, similar
 from orchestrator.source.opened import STDIN, Located, is_url
 from orchestrator.source.opening import inspect
@@ -267,7 +268,7 @@ def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path)], path
 
 
-def check_headers(plans: Sequence[Plan], known: Known) -> None:
+def check_headers(plans: Sequence[Plan], known: Known, target: Target, options: JobOptions) -> None:
     """Compare the header of every source with what Marketo says of the target, if it was asked.
 
     Raises:
@@ -279,6 +280,7 @@ def check_headers(plans: Sequence[Plan], known: Known) -> None:
     links = [relationship.field for relationship in known.schema.relationships]  # written by import, whatever is said
     fields: Mapping[str, bool] = {field.name: field.updateable or field.name in links for field in known.schema.fields}
     problems: list[str] = []
+    unmapped: str | None = None  # the first source with a column that no field is like
     for each in plans:
         if not each.source.columns:
             continue  # a file without a single byte, which was allowed
@@ -286,13 +288,34 @@ def check_headers(plans: Sequence[Plan], known: Known) -> None:
             check_header(each.source, fields=fields, key_columns=known.key_columns)
         except HeaderError as error:
             problems.append(str(error))
+            names = (*fields, *known.key_columns)
+            if unmapped is None and any(similar(column, names) is None for column in each.source.sent_columns):
+                unmapped = each.source.path
     if problems:
         more = len(problems) - HEADERS_SHOWN_MAX
         told = [
             *problems[:HEADERS_SHOWN_MAX],
             *([f"The headers of {more} more file(s) are wrong."] if more > 0 else []),
         ]
-        raise HeaderError("\n".join(told))
+        raise HeaderError("\n".join(told), next_command=_next_command(target, options, unmapped))
+
+
+def _next_command(target: Target, options: JobOptions, unmapped: str | None) -> str:
+    """Return what helps with a wrong header: a mapping of it, or the list of the fields there are."""
+    kind = "leads" if isinstance(target, Leads) else "program-members"
+    if isinstance(target, CustomObjects):
+        kind = f"custom:{target.api_name}"
+    if unmapped is None or unmapped == STDIN or is_url(unmapped) or options.mapping is not None:
+        return shlex.join(["orchestrator", "describe", kind])
+    key = target.lookup_field if isinstance(target, Leads) else None
+    given = {
+        "--object": None if isinstance(target, Leads) else kind,
+        "--lookup-field": None if key == Leads().lookup_field else key,
+        "--format": options.format,
+        "--encoding": options.encoding,
+    }
+    flags = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    return shlex.join(["orchestrator", "map", unmapped, *flags, "--out", "mapping.toml"])
 
 
 def check_rows(plans: Sequence[Plan], *, rows_min: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -15,7 +16,8 @@ from orchestrator.cli.flags import custom_object
 from orchestrator.cli.session import execute, exit_code_of, read_settings
 from orchestrator.cli.words import day_end_words, number, percent, plural, printable, table
 from orchestrator.clock import SystemClock
-from orchestrator.doctor import Check, Mark, examine, failed, ok
+from orchestrator.config import DEFAULT_FILE, Settings
+from orchestrator.doctor import Check, Mark, examine, failed, ok, warn
 from orchestrator.errors import ConfigError
 from orchestrator.marketo.reads import Field, Schema
 from orchestrator.model import ExitCode, Leads, ProgramMembers, Target
@@ -168,10 +170,21 @@ async def _checks(common: Common) -> AsyncIterator[Check]:
     except ConfigError as error:
         yield failed("settings", error)
         return
-    file = common.config or os.environ.get("ORCHESTRATOR_CONFIG") or "orchestrator.toml and the environment"
-    yield ok("settings", f"{file}: {plural(len(settings.subscriptions), 'subscription')}")
+    yield _settings_read(common, settings)
     async for check in examine(settings, common.subscription, clock=SystemClock(), rng=SystemRandom()):
         yield check
+
+
+def _settings_read(common: Common, settings: Settings) -> Check:
+    """Say where settings were found, and how many subscriptions they have."""
+    place = common.config or os.environ.get("ORCHESTRATOR_CONFIG")
+    if place is None:
+        there = Path(DEFAULT_FILE).exists()
+        place = f"{DEFAULT_FILE} and the environment" if there else f"the environment (no {DEFAULT_FILE} here)"
+    message = f"{place}: {plural(len(settings.subscriptions), 'subscription')}"
+    if not settings.subscriptions:
+        return warn("settings", message, "orchestrator init asks for what is needed and writes it down")
+    return ok("settings", message)
 
 
 def _tell(console: Console, check: Check) -> None:

@@ -39,9 +39,11 @@ def draft_mapping(common: Common, flags: DraftFlags, files: Sequence[str]) -> Ex
         elif flags.out is None:
             for line in text.splitlines():
                 console.data(line)
-        where = "MAPPING.toml" if flags.out is None else shlex.quote(str(flags.out))
-        again = f"{shlex.join(map(shown_source, files))}{flags.words()} --map {where}{same_flags(common)}"
-        console.say(f"\nNothing was sent. Look the mapping over; then: orchestrator plan {again}")
+        here = f"{shlex.join(map(shown_source, files))}{flags.words()}"
+        where = "mapping.toml" if flags.out is None else shlex.quote(str(flags.out))
+        save = f" Save it: orchestrator map {here} --out {where}{same_flags(common)}\n" if flags.out is None else " "
+        again = f"orchestrator plan {here} --map {where}{same_flags(common)}"
+        console.say(f"\nNothing was sent.{save}Look the mapping over; then: {again}")
         return ExitCode.OK
 
     return execute(common, body)

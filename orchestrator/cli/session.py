@@ -25,6 +25,7 @@ from orchestrator.errors import (
     ConfigError,
     DailyQuotaExhausted,
     FileUnwritten,
+    HeaderError,
     InvalidRequest,
     JournalCorrupt,
     JournalError,
@@ -81,6 +82,7 @@ def configure_logging(output: Output, settings: Settings) -> None:
 def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> ExitCode:
     """Run a command's asynchronous body; every error becomes words and an exit code."""
     console = Console(output)
+    flags = same_flags(output) if isinstance(output, Common) else ""
 
     async def run() -> ExitCode:
         return await body(console)
@@ -88,9 +90,20 @@ def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> E
     try:
         return asyncio.run(run())
     except BaseExceptionGroup as group:
-        return explain(console, first_of(group))
+        error = first_of(group)
+        return explain(console, error, next_command=_next_command(error, flags))
     except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001  # told, not hidden
-        return explain(console, error)
+        return explain(console, error, next_command=_next_command(error, flags))
+
+
+def _next_command(error: BaseException, flags: str) -> str | None:
+    """Return the command that helps somebody who sees an error, if there is one."""
+    match error:
+        case AccessDenied():
+            return f"orchestrator doctor{flags}"
+        case HeaderError(next_command=str() as command):
+            return command + flags
+    return None
 
 
 def explain(

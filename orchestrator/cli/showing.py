@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from orchestrator.app import Orchestrator
@@ -131,7 +132,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         *([f"  priority  {job.options.priority}"] if job.options.priority is not Priority.NORMAL else []),
         *([f"  after     job {job.options.after}: nothing is sent before its end"] if job.options.after else []),
         *(f"  source    {source_words(source)}" for source in status.sources),
-        f"  rows      {number(done)} of {number(total.rows)} ({percent(done, total.rows)}): "
+        f"  rows      {number(done)} of {number(total.rows)}{f' ({percent(done, total.rows)})' if total.rows else ''}: "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
         f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown"
         f"{f', {number(in_doubt)} whose answer was lost' if in_doubt else ''}",
@@ -144,7 +145,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         f"  waited    {cause.replace('_', ' ')}: {plural(wait.count, 'time')}, {duration(wait.ms / 1000)}"
         for cause, wait in status.counters.waits.items()
     ]
-    lines += [f"  finding   {finding.message}" for finding in status.findings]
+    lines += [f"  finding   {indent(finding.message, ' ' * 12).lstrip()}" for finding in status.findings]
     lines += [f"  waits     {_blocker_words(blocker)}" for blocker in status.blockers]
     lines += [f"  held      {_rows_words(status, chunk)} (chunk {chunk.id}), whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip

@@ -116,10 +116,14 @@ def guess(file: BinaryIO, size: int, *, refusal: NotUtf8, name: str) -> Encoding
         found = _nearly(sample) or found
     if found in _GUESSED:
         return Encoding(name=found, basis=Basis.GUESSED, not_utf8_at=refusal.place)
-    looks = f"looks most like {found}, but that is too easily mistaken" if found else "does not look like text"
+    if not found:
+        raise EncodingError(
+            f"{name}: it is not UTF-8 ({refusal.place}), and does not look like text. Is it the right file? If it is "
+            "text, give its encoding with --encoding NAME."
+        )
     raise EncodingError(
-        f"{name}: it is not UTF-8 ({refusal.place}), and {looks}. Give its encoding with --encoding NAME"
-        f"{f', for example --encoding {found}, and look at what orchestrator check shows' if found else ''}."
+        f"{name}: it is not UTF-8 ({refusal.place}), and looks most like {found}, but that is too easily mistaken. Give "
+        f"its encoding with --encoding NAME, for example --encoding {found}, and look at what orchestrator check shows."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from orchestrator import CustomObjects, ImportRequest, Orchestrator, ProgramMembers, Settings
 from orchestrator.emulator.app import Running, start
 from orchestrator.errors import HeaderError, SourceError
-from orchestrator.model import ExitCode, JobState
+from orchestrator.model import ExitCode, Format, JobState
 from tests.unit.emulator.kit import config
 
 CAR = CustomObjects(api_name="car_c")
@@ -88,6 +88,28 @@ def test_what_is_wrong_with_a_target_ends_the_job_before_anything_is_sent(tmp_pa
                 ("input_refused",),
             )
             assert running.engine.calls["create"] == 0
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("changes", "header", "helps"),
+    [
+        ({}, "Email Address;First Name", "orchestrator map {path} --out mapping.toml"),
+        ({}, "email,firstname", "orchestrator describe leads"),
+        ({}, "email,shoe", "orchestrator map {path} --out mapping.toml"),
+        ({"format": Format.SSV}, "email;shoe", "orchestrator map {path} --format ssv --out mapping.toml"),
+        ({"target": CAR}, "vin,shoe", "orchestrator map {path} --object custom:car_c --out mapping.toml"),
+        ({"target": CAR}, "vin,colour", "orchestrator describe custom:car_c"),
+    ],
+)
+def test_a_wrong_header_names_the_command_that_helps(tmp_path, changes, header, helps):
+    async def play() -> None:
+        async with opened(tmp_path) as (orchestrator, _):
+            path = write(tmp_path, f"{header}\na,b\n".replace("a,b", "a;b" if ";" in header else "a,b"))
+            with pytest.raises(HeaderError) as raised:
+                await orchestrator.plan(ImportRequest(sources=[path], out_dir=tmp_path / "out", **changes))
+            assert raised.value.next_command == helps.format(path=path)
 
     asyncio.run(play())
 

@@ -294,6 +294,9 @@ def test_a_draft_is_a_mapping_that_an_import_takes(place: Place, mark: str) -> N
     assert shown.out == text
     assert json.loads(written.out) == {"mapping": text}
     assert "Next" not in text
+    assert "Save it: orchestrator map leads.csv --out mapping.toml\n" in shown.err
+    assert "then: orchestrator plan leads.csv --map mapping.toml" in shown.err
+    assert "Save it" not in written.err
     assert "then: orchestrator plan leads.csv --map draft.toml" in written.err
     again = place.run("map", "leads.csv", "--out", "draft.toml")
     assert (again.code, "there is such a file already" in again.err) == (2, True)

@@ -249,6 +249,16 @@ def test_doctor_names_what_is_wrong(place: Place, env: dict[str, str | None], co
     assert "of-another-service" not in json.dumps(found)
     if name != "settings":
         assert "disk" in found  # one thing does not hide the others
+        assert found["settings"]["message"].startswith("the environment (no orchestrator.toml here): ")
+
+
+def test_doctor_says_that_there_is_no_subscription(place: Place) -> None:
+    for name in NOBODY:
+        del place.env[name]
+    settings = checks(place, 2)["settings"]
+    assert (settings["mark"], settings["advice"].startswith("orchestrator init")) == ("warn", True)
+    place.write("orchestrator.toml", "")
+    assert checks(place, 2)["settings"]["message"] == "orchestrator.toml and the environment: 0 subscriptions"
 
 
 def test_doctor_looks_at_this_machine(place: Place, mark: str) -> None:

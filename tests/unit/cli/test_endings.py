@@ -14,7 +14,7 @@ from orchestrator import errors
 from orchestrator.cli.common import Common, Output
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import MEANINGS, tell_end
-from orchestrator.cli.session import exit_code_of, explain, same_flags
+from orchestrator.cli.session import execute, exit_code_of, explain, same_flags
 from orchestrator.model import ExitCode
 from orchestrator.report.doubt import LostAnswersSummary
 from orchestrator.report.summary import (
@@ -195,6 +195,23 @@ def test_an_error_is_told_with_its_code_and_without_secrets(capsys):
         "Error: client_secret=[redacted] is wrong\nsecond line\n"
         "Exit code 2: wrong usage or settings; nothing was sent.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (errors.AccessDenied("x", code="603"), "Next: orchestrator doctor --subscription eu\n"),
+        (errors.HeaderError("x", next_command="orchestrator describe leads"),
+         "Next: orchestrator describe leads --subscription eu\n"),
+        (errors.HeaderError("x"), f"{MEANINGS[ExitCode.INPUT_REFUSED]}.\n"),
+    ],
+)  # fmt: skip
+def test_an_error_that_a_command_helps_with_names_it(capsys, error, ends):
+    async def body(console: Console) -> ExitCode:
+        raise error
+
+    execute(Common(subscription="eu"), body)
+    assert capsys.readouterr().err.endswith(ends)
 
 
 def test_an_unexpected_error_shows_its_kind_and_never_its_text(capsys):

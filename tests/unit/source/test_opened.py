@@ -200,6 +200,11 @@ def test_what_is_nothing_that_is_guessed_is_named_by_its_first_bad_byte(place):
         place.plan(b"email,x\n\x81\x8d\x8f\xff,\x9d\n")
 
 
+def test_what_does_not_look_like_text_is_asked_about(place):
+    with pytest.raises(EncodingError, match=r"does not look like text\. Is it the right file\?"):
+        place.plan(b"email,x\n" + bytes(range(0x80, 0x100)) * 40 + b"\0" * 9)
+
+
 def test_a_character_cut_off_at_the_end_is_named(place):
     data = table(("Müller",)).encode("utf-16")
     with pytest.raises(EncodingError, match=rf"line 62 is not utf-16-le.* offset {len(data)} "):
