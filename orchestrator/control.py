@@ -27,7 +27,7 @@ from orchestrator.schedule.messages import Stop
 
 _ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 _STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
-_AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
+AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
 _UNSENT: Final = (Phase.READY, Phase.CANCELLED)
 _FINDINGS: Final = {Wish.PAUSE: "Paused on request", Wish.CANCEL: "Cancelled on request"}
 
@@ -168,7 +168,7 @@ class Control:
             changed=changed,
             accepted=sum(chunk.accepted for chunk in done),
             failed=sum(chunk.failed for chunk in done),
-            importing=_rows(chunks, _AT_MARKETO),
+            importing=_rows(chunks, AT_MARKETO),
             unknown=_rows(chunks, (Phase.UNKNOWN,)) + sum(chunk.unknown for chunk in done),
             unsent=_rows(chunks, _UNSENT),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.blocking import Blocker, find_blockers
 from orchestrator.events import Event
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Counters, Progress
+from orchestrator.journal.values import Counters, Owner, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
@@ -37,6 +37,8 @@ class JobStatus:
     progress: Progress
     blockers: tuple[Blocker, ...]
     prospect: Prospect
+    attended: bool  # some live process works on it, or waits until it can
+    driver: Owner | None  # the one that sends it; None: nobody does
 
 
 class JobHandle:
@@ -153,6 +155,8 @@ class JobHandle:
         sources = await self._journal.sources(self.id)
         chunks = await self._journal.chunks(self.id)
         job = await self._journal.job(self.id)
+        attended = job.state in UNFINISHED and await self._attended(job)
+        owner = await self._journal.owner(job.host) if attended else None
         return JobStatus(
             job=job,
             sources=sources,
@@ -162,6 +166,8 @@ class JobHandle:
             progress=await self._journal.progress(self.id),
             blockers=await find_blockers(self._journal, self._offload, self._state_dir, job, chunks),
             prospect=await self._prospects.of(job),
+            attended=attended,
+            driver=owner if owner is not None and owner.sends(job) else None,
         )
 
     async def report(self, out_dir: str | os.PathLike[str] | None = None) -> Summary:

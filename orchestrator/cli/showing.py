@@ -17,8 +17,9 @@ from orchestrator.cli.progress import eta_words
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
 from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
+from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
-from orchestrator.following import JobStatus
+from orchestrator.following import UNFINISHED, JobStatus
 from orchestrator.forecast import Forecast
 from orchestrator.model import (
     Chunk,
@@ -119,6 +120,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
     in_doubt = sum(tally.rows for phase, tally in progress.phases.items() if phase is Phase.UNKNOWN)
+    at_marketo = sum(tally.rows for phase, tally in progress.phases.items() if phase in AT_MARKETO)
     lines = [
         f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
@@ -129,12 +131,14 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
             if job.wish
             else []
         ),
+        *([f"  driver    {_driver_words(status)}"] if job.state in UNFINISHED else []),
         *([f"  priority  {job.options.priority}"] if job.options.priority is not Priority.NORMAL else []),
         *([f"  after     job {job.options.after}: nothing is sent before its end"] if job.options.after else []),
         *(f"  source    {source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)}{f' ({percent(done, total.rows)})' if total.rows else ''}: "
         f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
         f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown"
+        f"{f', {number(at_marketo)} at Marketo' if at_marketo else ''}"
         f"{f', {number(in_doubt)} whose answer was lost' if in_doubt else ''}",
         *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
@@ -154,8 +158,16 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     if batches:
         lines += ["", *_batch_lines(batches, now_ms)]
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
-        lines += ["", f"Next: {next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))}{flags}"]
+        command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))
+        lines += ["", f"Next: {f'orchestrator wait {job.id}' if status.attended else command}{flags}"]
     return lines
+
+
+def _driver_words(status: JobStatus) -> str:
+    if status.driver is not None:
+        where = f" on {status.driver.machine}" if status.driver.machine else ""
+        return f"process {status.driver.pid}{where} sends it"
+    return "a process waits until it can be sent" if status.attended else "nobody works on it"
 
 
 def _deadline_lines(status: JobStatus) -> list[str]:

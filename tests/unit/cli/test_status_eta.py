@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orchestrator.cli.showing import status_document, status_lines
 from orchestrator.following import JobStatus
-from orchestrator.journal.values import Counters, Progress, Tally
+from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
 from orchestrator.model import BatchId, Chunk, ChunkId, JobState, Phase
 from orchestrator.prospect import NOTHING, Prospect
@@ -37,6 +37,8 @@ def status(done: int, prospect: Prospect = NOTHING) -> JobStatus:
         counters=Counters(api_calls={}, waits={}),
         progress=Progress(phases={phase: Tally(chunks=count, rows=10 * count) for phase, count in phases.items()}),
         prospect=prospect,
+        attended=False,
+        driver=None,
     )
 
 
@@ -88,3 +90,27 @@ def test_rows_whose_answer_was_lost_are_told_as_such():
     lines = status_lines(replace(known, progress=replace(known.progress, phases=phases)), "", now_ms=NOW_MS)
     (line,) = [line for line in lines if line.startswith("  rows ")]
     assert line.endswith(", 83 whose answer was lost")
+
+
+def test_rows_at_marketo_are_told_as_such():
+    known = status(3)
+    phases = {phase: Tally(chunks=1, rows=10) for phase in (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)}
+    lines = status_lines(replace(known, progress=replace(known.progress, phases=phases)), "", now_ms=NOW_MS)
+    (line,) = [line for line in lines if line.startswith("  rows ")]
+    assert line.endswith(" 0 unknown, 30 at Marketo")
+
+
+def test_who_sends_a_job_is_told_and_what_to_do_next():
+    alone = status(3)
+    assert "  driver    nobody works on it" in status_lines(alone, " --x", now_ms=NOW_MS)
+    assert status_lines(alone, " --x", now_ms=NOW_MS)[-1] == "Next: orchestrator resume j-1 --x"
+    sent = replace(alone, attended=True, driver=Owner(pid=17, since_ms=NOW_MS))
+    assert "  driver    process 17 sends it" in status_lines(sent, " --x", now_ms=NOW_MS)
+    assert status_lines(sent, " --x", now_ms=NOW_MS)[-1] == "Next: orchestrator wait j-1 --x"
+    assert status_document(sent)["driver"]["pid"] == 17
+    far = replace(sent, driver=Owner(pid=17, since_ms=NOW_MS, machine="b"))
+    assert "  driver    process 17 on b sends it" in status_lines(far, "", now_ms=NOW_MS)
+    waiting = replace(alone, attended=True)
+    assert "  driver    a process waits until it can be sent" in status_lines(waiting, "", now_ms=NOW_MS)
+    ended = replace(alone, job=replace(alone.job, state=JobState.PAUSED))
+    assert not [line for line in status_lines(ended, "", now_ms=NOW_MS) if line.startswith("  driver")]
