@@ -77,13 +77,16 @@ async def run_import(
         files = [each.given for each in located]
         addresses = [each.address or each.given for each in located]
         async with Orchestrator.open(settings, subscription=subscription) as orchestrator:
+            after = None if request.after is None else (await find_job(orchestrator, request.after)).id
             tell_destination(console, await orchestrator.connect())
             if confirmation is not None:
                 await confirmation.obtain()
             tell_files(console, files, given=request.sources)
             owner = await orchestrator.driver() if take_over else None
             with taking_over(owner):
-                handle = await orchestrator.submit(replace(request, sources=addresses), take_over=take_over)
+                handle = await orchestrator.submit(
+                    replace(request, sources=addresses, after=after), take_over=take_over
+                )
             state = (await handle.status()).job.state if handle.known else JobState.RUNNING
             if handle.known:
                 console.insist(f"This is job {handle.id}, which is {state}; no other is made of it.", "warn")

@@ -173,5 +173,6 @@ def test_a_job_behind_another_begins_when_that_one_has_ended(place: Place, mark:
 def test_a_job_behind_one_that_is_not_there_is_refused(place: Place, mark: str) -> None:
     leads.write(place.directory / "people.csv", leads.people(mark, 10, troubled=False))
     ended = place.run("import", "people.csv", "--after", "nobody")
-    assert ended.code != 0
-    assert "nobody" in ended.err
+    assert ended.code == 2, ended.err
+    assert "no job 'nobody' in this journal" in ended.err
+    assert "Reading" not in ended.err
