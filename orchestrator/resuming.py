@@ -104,9 +104,10 @@ class Resumption:
             return "another process works on it"
         if not by_name and (job.state is JobState.PAUSED or job.wish is Wish.PAUSE):
             why = job.wish_reason if job.wish is Wish.PAUSE else ", ".join(job.exit_reasons)
-            return f"it is paused{f' ({why})' if why else ''}; name it to go on"
+            return f"it is paused{f' ({why})' if why else ''}; orchestrator resume {job.id} goes on with it"
         if not by_name and job.state is JobState.INCOMPLETE and not _UNASKED & set(job.exit_reasons):
-            return f"it stopped for a lasting cause ({', '.join(job.exit_reasons)}); name it to go on all the same"
+            causes = ", ".join(job.exit_reasons)
+            return f"it stopped for a lasting cause ({causes}); orchestrator resume {job.id} goes on all the same"
         return None
 
     async def _revive(self, job: Job, on_unknown: OnUnknown | None, *, take_over: bool) -> None:

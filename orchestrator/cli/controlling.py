@@ -12,6 +12,8 @@ from orchestrator.cli.words import number, table
 from orchestrator.control import Stopping
 from orchestrator.model import ExitCode, JobState, Wish
 
+_ENDED_BEFORE = (JobState.COMPLETE, JobState.FAILED)  # by themselves, not by a wish
+
 
 def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wait: bool) -> ExitCode:
     """Ask for a job to be paused or cancelled; with ``wait`` return its exit code when it has stopped."""
@@ -26,7 +28,9 @@ def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wai
             _tell(console, asked, wish)
             if wait:
                 return await wait_for(console, settings, [handle], timeout_s=None, flags=flags)
-        tell_code(console, ExitCode.OK, _next(asked, flags), meaning="what was asked for stands in the journal")
+        stands = asked.job.state not in _ENDED_BEFORE and asked.job.wish is wish
+        meaning = "what was asked for stands in the journal" if stands else "nothing was asked for"
+        tell_code(console, ExitCode.OK, _next(asked, flags), meaning=meaning)
         return ExitCode.OK
 
     return execute(common, body)
@@ -46,9 +50,11 @@ def _tell(console: Console, asked: Stopping, wish: Wish) -> None:
     if job.started_ms is None:
         console.data("  Its files were not read to their end, so its rows are not counted yet; none was sent.")
         return
-    notes = {"importing": "at Marketo, which cannot cancel imports", "unsent": _unsent(asked, wish)}
-    shown = [(f"  {name}", number(count), notes.get(name, "")) for name, count in rows.items()
-             if count or name not in ("failed", "unknown")]  # fmt: skip
+    names = {"importing": "at Marketo"}
+    notes = {"importing": "(which cannot cancel imports)", "unsent": _unsent(asked, wish)}
+    always = ("accepted", "unsent") if job.state in _ENDED_BEFORE else ("accepted", "importing", "unsent")
+    shown = [(f"  {names.get(name, name)}", number(count), notes.get(name, "")) for name, count in rows.items()
+             if count or name in always]  # fmt: skip
     for line in table(shown, right=(1,)):
         console.data(line)
 
@@ -56,7 +62,7 @@ def _tell(console: Console, asked: Stopping, wish: Wish) -> None:
 def _headline(asked: Stopping, wish: Wish) -> str:
     job = asked.job
     name = f"Job {job.id}"
-    if job.state in (JobState.COMPLETE, JobState.FAILED):
+    if job.state in _ENDED_BEFORE:
         return f"{name} has ended before ({job.state}); there is nothing to stop."
     if job.state is JobState.CANCELLED:
         return f"{name} is cancelled{'' if asked.changed else ' already'}."
@@ -77,7 +83,7 @@ def _headline(asked: Stopping, wish: Wish) -> str:
 
 
 def _unsent(asked: Stopping, wish: Wish) -> str:
-    if not asked.unsent or asked.job.state in (JobState.COMPLETE, JobState.FAILED):
+    if not asked.unsent or asked.job.state in _ENDED_BEFORE:
         return ""
     for_good = Wish.CANCEL in (asked.job.wish, wish)
     return "never sent, for good" if for_good else "not sent until the job is resumed"

@@ -18,6 +18,8 @@ FINDINGS_SHOWN_MAX = 5
 
 _UNDER_WAY = "at Marketo or on the way; resume finds out"
 
+_OF_ROWS = (ExitCode.OK, ExitCode.ROWS_FAILED, ExitCode.ROWS_UNKNOWN)  # codes that tell of nothing but rows
+
 MEANINGS = {
     ExitCode.OK: "every row was accepted",
     ExitCode.INTERNAL: "this program failed; if the message above is no help, please report it",
@@ -77,6 +79,9 @@ def tell_code(console: Console, code: ExitCode, next_command: str | None = None,
 def _meaning(summary: Summary, code: ExitCode) -> str | None:
     """Return what a code means for this job, if that can be said better than in general."""
     failed, unsent = summary.rows.failed, rows(summary.rows.unsent)
+    resume = f"orchestrator resume {summary.job_id}"
+    if summary.state == JobState.CANCELLED and code in _OF_ROWS:
+        return _cancelled(summary)
     match code:
         case ExitCode.OK if failed:
             return f"finished; {rows(failed)} failed, which --accept-failed allows"
@@ -88,21 +93,29 @@ def _meaning(summary: Summary, code: ExitCode) -> str | None:
                 "then decide"
             )
         case ExitCode.INTERRUPTED if "canary" in summary.exit_reasons:
-            return f"paused behind the canary; orchestrator resume sends the other {unsent}"
+            return f"paused behind the canary; {resume} sends the other {unsent}"
         case ExitCode.INTERRUPTED if summary.state == JobState.PAUSED:
-            return f"paused on request; orchestrator resume sends the other {unsent}"
-        case ExitCode.OK if summary.state == JobState.CANCELLED:
-            return f"cancelled on request; {unsent} will never be sent"
+            return f"paused on request; {resume} sends the other {unsent}"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons and summary.state == JobState.COMPLETE:
             return "finished, but more rows failed than --max-failed allows; failures.csv has each of them"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons:
-            return f"paused because more rows failed than --max-failed allows; orchestrator resume sends the other {unsent}"
+            return f"paused because more rows failed than --max-failed allows; {resume} sends the other {unsent}"
         case ExitCode.THRESHOLD if "quota_exhausted" in summary.exit_reasons:
             return (
                 "the API calls of the day are used up, but for those left to others; after midnight in US Central Time, "
-                "orchestrator resume goes on"
+                f"{resume} goes on"
             )
     return None
+
+
+def _cancelled(summary: Summary) -> str:
+    counts = summary.rows
+    parts = [f"{rows(counts.unsent)} will never be sent"]
+    if counts.failed:
+        parts.append(f"Marketo refused {number(counts.failed)}, and failures.csv has them")
+    if counts.unknown:
+        parts.append(f"what became of {number(counts.unknown)} is not known")
+    return f"cancelled on request; {', '.join(parts)}"
 
 
 def _headline(summary: Summary) -> str:

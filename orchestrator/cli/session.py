@@ -47,6 +47,12 @@ from orchestrator.model import ExitCode
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])password=[^&]*")  # of a journal's URL
 
+# What codes mean if they end a command that has begun with nothing.
+_NOTHING_BEGUN = {
+    ExitCode.SIGINT: "stopped on request",
+    ExitCode.INTERRUPTED: "stopped by something that passes; try again later",
+}
+
 
 def read_settings(common: Common) -> Settings:
     """Read the settings that a command was given, and set logging up as they say."""
@@ -121,7 +127,7 @@ def explain(
             structlog.get_logger().error("command.failed", exc_info=error)
     if console.json:
         console.line({"event": "command.failed", "error": type(error).__name__, "exit_code": int(code)})
-    meaning = "stopped on request" if code is ExitCode.SIGINT and next_command is None else None
+    meaning = None if next_command is not None else _NOTHING_BEGUN.get(code)
     if isinstance(error, JournalCorrupt):
         meaning = "the journal is damaged; nothing is sent until it is whole again"
     elif isinstance(error, JournalForbidden):

@@ -31,7 +31,7 @@ def test_a_paused_job_sees_its_batches_to_their_end_and_goes_on_when_it_is_named
     assert asked.code == again.code == 0, asked.err
     assert f"Job {job_id} is being paused" in asked.err
     assert asked.out.split()[:2] == ["accepted", "0"]
-    assert "at Marketo, which cannot cancel imports" in asked.out
+    assert "(which cannot cancel imports)" in asked.out
     assert "not sent until the job is resumed" in asked.out
     assert ended.code == 5, ended.err
     (told,) = ended.named("job.stop_asked")
@@ -47,7 +47,7 @@ def test_a_paused_job_sees_its_batches_to_their_end_and_goes_on_when_it_is_named
 
     skipped = place.run("resume")
     assert skipped.code == 0
-    assert f"Skipped {job_id}: it is paused (campaign at noon); name it to go on" in skipped.err
+    assert f"Skipped {job_id}: it is paused (campaign at noon); orchestrator resume {job_id} goes on" in skipped.err
 
     resumed = place.run("resume", job_id)
     leads.assert_complete(resumed, place.directory / "report", rows)
@@ -106,7 +106,7 @@ def test_pausing_what_nobody_drives_takes_effect_at_once(place: Place, mark: str
     asked = place.run("pause", job_id)
 
     assert f"Job {job_id} is paused." in asked.err
-    assert f"Skipped {job_id}: it is paused; name it to go on" in place.run("resume").err
+    assert f"Skipped {job_id}: it is paused; orchestrator resume {job_id} goes on" in place.run("resume").err
     leads.assert_complete(place.run("resume", job_id), place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
 
@@ -158,6 +158,8 @@ def test_what_has_ended_and_what_nobody_knows_is_told_so(place: Place, mark: str
         told = place.run(command, job_id)
         assert told.code == 0
         assert f"Job {job_id} has ended before (complete); there is nothing to stop." in told.err
+        assert "Exit code 0: nothing was asked for.\n" in told.err
+        assert "at Marketo" not in told.out
         unknown = place.run(command, "nothing")
         assert unknown.code == 2
         assert "no job 'nothing' in this journal" in unknown.err

@@ -130,12 +130,32 @@ def counts(**changes: int) -> RowsSummary:
         (
             5,
             {"state": "paused", "exit_reasons": ("canary",), "rows": counts(accepted=10, unsent=90)},
-            "paused behind the canary; orchestrator resume sends the other 90 rows.",
+            "paused behind the canary; orchestrator resume j1 sends the other 90 rows.",
+        ),
+        (
+            5,
+            {"state": "paused", "exit_reasons": ("paused",), "rows": counts(accepted=10, unsent=90)},
+            "paused on request; orchestrator resume j1 sends the other 90 rows.",
+        ),
+        (
+            0,
+            {"state": "cancelled", "exit_reasons": (), "rows": counts(accepted=10, unsent=90)},
+            "cancelled on request; 90 rows will never be sent.",
+        ),
+        (
+            3,
+            {"state": "cancelled", "rows": counts(accepted=5, failed=5, unsent=90)},
+            "cancelled on request; 90 rows will never be sent, Marketo refused 5, and failures.csv has them.",
+        ),
+        (
+            7,
+            {"state": "cancelled", "exit_reasons": ("rows_unknown",), "rows": counts(accepted=5, unknown=5, unsent=90)},
+            "cancelled on request; 90 rows will never be sent, what became of 5 is not known.",
         ),
         (
             8,
             {"state": "paused", "exit_reasons": ("threshold",), "rows": counts(accepted=0, failed=10, unsent=90)},
-            "paused because more rows failed than --max-failed allows; orchestrator resume sends the other 90 rows.",
+            "paused because more rows failed than --max-failed allows; orchestrator resume j1 sends the other 90 rows.",
         ),
         (
             8,
@@ -146,7 +166,7 @@ def counts(**changes: int) -> RowsSummary:
             8,
             {"exit_reasons": ("quota_exhausted",)},
             "the API calls of the day are used up, but for those left to others; after "
-            "midnight in US Central Time, orchestrator resume goes on.",
+            "midnight in US Central Time, orchestrator resume j1 goes on.",
         ),
     ],
 )
@@ -262,3 +282,11 @@ def test_colors_are_for_terminals_that_want_them(monkeypatch):
     assert not shown(Output(), io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
     assert not shown(Output(), Terminal())
+
+
+def test_where_nothing_was_begun_nothing_goes_on(capsys):
+    refused = errors.NotDelivered("x", code="refused")
+    assert explain(Console(Output()), refused) == 5
+    assert capsys.readouterr().err == "Error: x\nExit code 5: stopped by something that passes; try again later.\n"
+    explain(Console(Output()), refused, next_command="orchestrator resume")
+    assert "orchestrator resume goes on with what was begun.\nNext: orchestrator resume\n" in capsys.readouterr().err
