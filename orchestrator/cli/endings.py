@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +76,15 @@ def tell_code(console: Console, code: ExitCode, next_command: str | None = None,
     """Say what the exit code means, here or in general, and what to do next."""
     console.insist(f"Exit code {int(code)}: {meaning or MEANINGS[code]}.")
     if next_command:
-        console.insist(f"Next: {next_command}")
+        console.insist(f"Next: {_as_started(next_command)}")
+
+
+def _as_started(command: str) -> str:
+    """Return a command that finds this program as it was started, if the shell would not find it by its name."""
+    started = Path(sys.argv[0])
+    if started.name != "orchestrator" or shutil.which("orchestrator") is not None:
+        return command
+    return f"{shlex.quote(str(started))} {command.removeprefix('orchestrator ')}"
 
 
 def _meaning(summary: Summary, code: ExitCode) -> str | None:

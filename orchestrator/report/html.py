@@ -24,8 +24,6 @@ FINDINGS_SHOWN_MAX = 200
 REASONS_SHOWN_MAX = 100
 SOURCES_SHOWN_MAX = 200
 
-_KIB = 1024
-
 _VERDICTS = {
     ExitCode.OK: ("good", "Every row was accepted."),
     ExitCode.INTERNAL: ("bad", "Stopped by an error of this program."),
@@ -66,6 +64,7 @@ def render(summary: Summary) -> str:
         or "Nothing was imported",
         tone=tone,
         verdict=verdict,
+        failed_only=summary.exit_code == ExitCode.ROWS_FAILED,
         shares=shares,
         bars=_bars([count for _, count, _ in shares]),
         batches=_most_telling(summary.batches),
@@ -87,7 +86,8 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "size": _size, "time": _time, "delimiter": _delimiter}
+    environment.filters |= {"number": _number, "plural": _plural, "size": _size, "delimiter": _delimiter}
+    environment.filters |= {"time": _time, "later": _later}
     return environment.get_template("report.html.j2")
 
 
@@ -127,15 +127,26 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
+def _plural(value: int, noun: str) -> str:
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
 def _size(value: int) -> str:
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if value >= _KIB**power:
-            return f"{value / _KIB**power:,.1f} {unit}"
-    return f"{value:,} bytes"
+    """Write a number of bytes in decimal units, as the command does."""
+    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
+        if value >= 1000**power:
+            return f"{value / 1000**power:,.1f} {unit}"
+    return _plural(value, "byte")
 
 
 def _time(value: str | None, zone: str = "") -> str:
     return "–" if value is None else value[:19].replace("T", " ") + zone
+
+
+def _later(value: str | None, earlier: str | None) -> str:
+    """Write a time, without its date if that is the date of an earlier one."""
+    shown = _time(value)
+    return shown[11:] if value is not None and _time(earlier)[:11] == shown[:11] else shown
 
 
 def _delimiter(value: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from orchestrator import errors
 from orchestrator.cli.common import Common, Output
 from orchestrator.cli.console import Console
-from orchestrator.cli.endings import MEANINGS, tell_end
+from orchestrator.cli.endings import MEANINGS, tell_code, tell_end
 from orchestrator.cli.session import execute, exit_code_of, explain, same_flags
 from orchestrator.model import ExitCode
 from orchestrator.report.doubt import LostAnswersSummary
@@ -232,6 +232,18 @@ def test_an_error_that_a_command_helps_with_names_it(capsys, error, ends):
 
     execute(Common(subscription="eu"), body)
     assert capsys.readouterr().err.endswith(ends)
+
+
+def test_a_program_that_is_not_on_the_path_is_named_as_it_was_started(capsys, monkeypatch, tmp_path):
+    def shown() -> str:
+        tell_code(Console(Output()), ExitCode.OK, "orchestrator status j")
+        return capsys.readouterr().err.splitlines()[-1]
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [".venv/bin/orchestrator", "demo"])
+    assert shown() == "Next: .venv/bin/orchestrator status j"
+    (tmp_path / "orchestrator").touch(0o755)
+    assert shown() == "Next: orchestrator status j"
 
 
 def test_an_unexpected_error_shows_its_kind_and_never_its_text(capsys):

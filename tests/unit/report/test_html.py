@@ -69,7 +69,9 @@ def test_the_page_tells_what_became_of_the_rows(page):
     assert "Exit code 3" in text
     assert "10 = 9 accepted + 1 failed + 0 unknown + 0 unsent" in text
     assert "no luck" in text
-    assert "orchestrator status job-1" in text
+    assert "Next: open failures.csv beside this page" in text
+    assert "1 chunk: 1 done" in text
+    assert "submit 1 call " in text
     assert "1 min 30 s" in text
 
 
@@ -119,6 +121,23 @@ def test_an_unfinished_job_says_so(page, chunk, state, phase, verdict):
     assert verdict in page(state=state, chunks=[chunk(1, phase=phase)]).text
 
 
+def test_what_goes_on_is_named_with_what_it_takes(page, chunk):
+    text = page(state=JobState.INCOMPLETE, chunks=[chunk(1, phase=Phase.READY)]).text
+    assert "Next: orchestrator resume job-1 with the same --config and --set as the import" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("2026-03-01T14:05:09Z", "14:05:09"),
+        ("2026-03-02T00:00:01Z", "2026-03-02 00:00:01"),
+        (None, "–"),
+    ],
+)
+def test_a_later_time_has_a_date_only_if_it_is_another_day(value, shown):
+    assert html._later(value, "2026-03-01T14:00:00Z") == shown
+
+
 def test_nothing_at_all_makes_a_page_too(page):
     text = page(state=JobState.FAILED, chunks=[], sources=[], paths=(), started_ms=None, finished_ms=None).text
     assert "Nothing was sent." in text
@@ -160,7 +179,7 @@ def test_bars_fill_the_width_and_hide_nothing():
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"), [(0, "0 bytes"), (1023, "1,023 bytes"), (1024, "1.0 KiB"), (10**8, "95.4 MiB"), (2**43, "8.0 TiB")]
+    ("size", "shown"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.0 kB"), (10**8, "100.0 MB"), (8 * 10**12, "8.0 TB")]
 )  # fmt: skip
 def test_sizes_are_readable(size, shown):
     assert html._size(size) == shown
