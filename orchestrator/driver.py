@@ -30,11 +30,11 @@ from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal.changes import Told, UsageTold
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import DayCalls, Lease
+from orchestrator.journal.values import ENDED, DayCalls, Lease
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import next_try_ms, quota_day
 from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Source, Wish
-from orchestrator.occupants import ENDED, Occupants
+from orchestrator.occupants import Occupants
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
 from orchestrator.probes import Probes

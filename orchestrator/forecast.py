@@ -51,7 +51,8 @@ class Forecast:
     calls_least: int
     calls_most: int
     calls_per_day: int
-    rows_beyond_recall: int  # at Marketo at any moment, where nothing can be cancelled
+    rows_beyond_recall: int  # at Marketo as long as nothing special happens; nothing can be cancelled there
+    rows_beyond_recall_max: int
     seconds: Seconds
     inventory: Inventory
     warnings: tuple[str, ...]
@@ -90,6 +91,7 @@ def forecast(
     conflicts: Conflicts,
     speed: Speed,
     depth: int,
+    depth_max: int,
     calls_per_day: int,
     planning_ms: int,
     inventory: Inventory,
@@ -112,6 +114,7 @@ def forecast(
         calls_most=len(spans) * (1 + many + 2),
         calls_per_day=calls_per_day,
         rows_beyond_recall=min(rows, depth * largest),
+        rows_beyond_recall_max=min(rows, depth_max * largest),
         seconds=Seconds(
             planning=planning_ms / 1000,
             least=round(rows / speed.fast_rows_per_second, 1),

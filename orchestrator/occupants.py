@@ -13,13 +13,13 @@ import structlog
 
 from orchestrator.desk import Desk, DrivenJob, space_of
 from orchestrator.home import not_at
-from orchestrator.model import BATCH_LIFE_MS, Home, Job, JobState, Phase
+from orchestrator.journal.values import ENDED
+from orchestrator.model import BATCH_LIFE_MS, Home, Job, Phase
 from orchestrator.outcome import job_directory
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.uploads import Uploads
 
-ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 JUDGED_BY_MS = 30 * 86_400_000  # batches of so long ago tell how long one may take
 
 

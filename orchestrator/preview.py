@@ -88,6 +88,7 @@ class Preview:
             conflicts=conflicts,
             speed=assumed_speed(limits.importers) if speed is None else speed,
             depth=limits.usual_depth,
+            depth_max=limits.greatest_depth,
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=prepared.planning_ms,
             inventory=inventory,

@@ -13,8 +13,9 @@ from math import sqrt
 
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
+from orchestrator.errors import JournalError, JournalUnreachable
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Backlog, DayCalls, Tally
+from orchestrator.journal.values import ENDED, Backlog, DayCalls, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
 from orchestrator.model import RANKS, Job, JobId, JobState, Target
 from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
@@ -23,6 +24,7 @@ from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.tables import Limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones
+_GOING_ON = (JobState.PLANNING, JobState.RUNNING)
 ALIKE = 10  # times fewer rows; what is even smaller tells little, for beginning and ending take their time
 # Without experience: what users report of Marketo lies between these; Adobe states no figure.
 ROWS_PER_SECOND_ASSUMED = (50.0, 500.0)
@@ -51,11 +53,20 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """A job that has to end before another one begins."""
+
+    job_id: JobId
+    stopped: bool  # nobody sends it, so somebody has to resume or cancel it first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
     """What lies before a job that runs; None: nobody can tell."""
 
     eta: Eta | None
     calls_end: DayEnd | None  # of those that imports may make today
+    behind: Behind | None = None
 
 
 NOTHING = Prospect(eta=None, calls_end=None)
@@ -64,16 +75,19 @@ NOTHING = Prospect(eta=None, calls_end=None)
 def learned_speed(finished: Sequence[tuple[Job, int]], rows: int) -> Speed | None:
     """Return the speed of earlier jobs, given with their rows, for one of so many rows; None if there are none.
 
-    Much smaller jobs count only if there are no others.
+    Much smaller jobs do not count: they tell how long it takes to begin and to end, and little of the rows.
     """
-    known = [
-        (done, done * 1000 / (job.finished_ms - job.started_ms))
+    rates = [
+        done * 1000 / (job.finished_ms - job.started_ms)
         for job, done in finished
-        if done and job.started_ms is not None and job.finished_ms is not None and job.finished_ms > job.started_ms
+        if done
+        and ALIKE * done >= rows
+        and job.started_ms is not None
+        and job.finished_ms is not None
+        and job.finished_ms > job.started_ms
     ]
-    if not known:
+    if not rates:
         return None
-    rates = [rate for done, rate in known if ALIKE * done >= rows] or [rate for _, rate in known]
     slow, fast = min(rates), max(rates)
     return Speed(
         slow_rows_per_second=slow * 0.8,
@@ -92,7 +106,7 @@ def assumed_speed(importers: int) -> Speed:
         slow_rows_per_second=slow * importers,
         fast_rows_per_second=fast * importers,
         basis=(
-            f"no finished job into this target to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s "
+            f"no finished job of such a size into this target to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s "
             f"for each of {importers} importers"
         ),
     )
@@ -132,7 +146,27 @@ class Prospects:
         known = job.subscription in self._settings.subscriptions
         limits = self._settings.subscription(job.subscription).limits if known else self._settings.limits
         today = await self._journal.calls_of(job.host, quota_day(self._clock.wall_ms()))
-        return Prospect(eta=await self._eta(job, today, limits), calls_end=self.day_end(today, limits))
+        behind = await self._behind(job)
+        eta = None if behind is not None and behind.stopped else await self._eta(job, today, limits)
+        return Prospect(eta=eta, calls_end=self.day_end(today, limits), behind=behind)
+
+    async def _behind(self, job: Job) -> Behind | None:
+        """Return what a job waits for: the first of those before it that stands still, else the one right before it."""
+        found: list[Behind] = []
+        after = job.options.after
+        while after is not None and after not in [each.job_id for each in found]:
+            try:
+                before = await self._journal.job(after)
+            except JournalUnreachable:
+                raise
+            except JournalError:  # pruned: it has ended long ago
+                break
+            if before.state in ENDED:
+                break
+            sent = before.state in _GOING_ON and (before.options.detached or self._wanted(before.id))
+            found.append(Behind(job_id=before.id, stopped=not sent))
+            after = before.options.after
+        return next((each for each in found if each.stopped), found[0] if found else None)
 
     async def _eta(self, job: Job, today: DayCalls, limits: Limits) -> Eta | None:
         now_ms = self._clock.now_ms()

@@ -107,6 +107,7 @@ def show_usage(common: Common) -> ExitCode:
             found = await orchestrator.usage()
             known = await orchestrator.calls_today()
             end = orchestrator.end_of(known)
+        others = max(0, found.total - known.own)
         left = max(0, per_day - max(limits.calls_reserved, known.others) - known.own)
         users = sorted(found.users, key=lambda user: (-user[1], user[0]))
         if console.json:
@@ -117,7 +118,7 @@ def show_usage(common: Common) -> ExitCode:
                     "total": found.total,
                     "calls_per_day": per_day,
                     "own": known.own,
-                    "others": known.others,
+                    "others": others,
                     "left": left,
                     "calls": {"exhausted_at": iso(None if end is None else end.exhausted_ms)},
                     "users": by_user,
@@ -129,7 +130,8 @@ def show_usage(common: Common) -> ExitCode:
             f"{percent(found.total, per_day)} of {number(per_day)}"
         )
         console.data(
-            f"  {number(known.own)} by this program, {number(known.others)} by others; {number(left)} left for imports"
+            f"  {number(known.own)} by imports from this journal, {number(others)} by everything else; "
+            f"{number(left)} left for imports"
         )
         if end is not None:
             console.data(f"  {day_end_words(end, SystemClock().wall_ms())}")

@@ -92,7 +92,7 @@ async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> Non
             job.view.counted(await job.handle.progress())
             job.view.stands(await job.handle.job())
             if due:
-                job.view.foretold((await job.handle.prospect()).eta)
+                job.view.foretold(await job.handle.prospect())
         foretold_ms = now_ms if due else foretold_ms
         return now_ms
 

@@ -22,6 +22,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import Job, JobState, Phase, Wish
+from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import ENDS_MIN, Eta
 
 BAR_WIDTH = 30  # characters
@@ -64,7 +65,7 @@ class View:
     _importing: dict[int, _Batch] = field(default_factory=dict)
     _waiting: dict[int, ChunkDeferred] = field(default_factory=dict)  # by chunk
     _held: dict[int, int] = field(default_factory=dict)  # chunk -> until
-    _eta: Eta | None = None
+    _prospect: Prospect = NOTHING
 
     def saw(self, event: Event) -> None:
         """Take in what happened."""
@@ -102,9 +103,9 @@ class View:
         """Whether the job has ended, or stopped."""
         return self._job is not None and self._job.state not in (JobState.PLANNING, JobState.RUNNING)
 
-    def foretold(self, eta: Eta | None) -> None:
-        """Take in when the job is likely to end; None: nobody can tell."""
-        self._eta = eta
+    def foretold(self, prospect: Prospect) -> None:
+        """Take in what lies before the job."""
+        self._prospect = prospect
 
     # --- words ----------------------------------------------------------------------------------------
 
@@ -120,11 +121,12 @@ class View:
         filled = BAR_WIDTH * done // total.rows
         bar = "#" * filled + "-" * (BAR_WIDTH - filled)
         lines = [
-            f"{self.label}  [{bar}] {percent(done, total.rows)}  {self._forecast(now_ms)}",
+            f"{self.label}  [{bar}] {percent(done, total.rows)}",
+            f"  forecast  {self._forecast(now_ms)}",
             f"  rows      {number(done)} of {number(total.rows)}{_outcomes(progress)}",
             f"  uploaded  {size(sent.span_bytes)} of {size(total.span_bytes)}, "
             f"{number(sent.chunks)} of {plural(total.chunks, 'chunk')}",
-            f"  batches   {number(_tally(progress, Phase.DONE).chunks)} finished, {progress.importing} importing, "
+            f"  batches   {number(_finished(progress))} finished, {progress.importing} importing, "
             f"{progress.queued} queued",
         ]
         lines += self._importer_lines(progress.importing, now_ms)
@@ -142,24 +144,26 @@ class View:
         parts = [
             f"{percent(done, total.rows)}, {number(done)} of {rows(total.rows)}{_outcomes(progress)}",
             f"{size(_sent(progress).span_bytes)} of {size(total.span_bytes)} uploaded",
-            f"{number(_tally(progress, Phase.DONE).chunks)} of {plural(total.chunks, 'batch')} finished, "
+            f"{number(_finished(progress))} of {plural(total.chunks, 'batch')} finished, "
             f"{progress.importing} importing, {progress.queued} queued",
             *(f"waiting: {text}" for text in self._waits(now_ms)),
-            self._forecast(now_ms),
+            self._forecast(now_ms, in_line=True),
         ]
         return f"{of_day(now_ms)} {self.label}: {'; '.join(part for part in parts if part)}"
 
     def _importer_lines(self, importing: int, now_ms: int) -> list[str]:
-        """Say what each importer does.
+        """Say what each importer does; nothing if no batch of the job is known to be imported.
 
         A batch leaves when its result is fetched, a while after Marketo has finished it; as Marketo starts batches
         in order, the latest ones are those it imports.
         """
         started = sorted(self._importing.values(), key=lambda batch: batch.batch_id)
         running = started[max(0, len(started) - importing) :]
-        lines = []
+        if not running:
+            return []
+        lines: list[str] = []
         for place in range(max(self.importers, len(running))):
-            text = "idle"
+            text = "no batch of this job seen importing"
             if place < len(running):
                 batch = running[place]
                 known = self._rows.get(batch.batch_id)
@@ -190,24 +194,41 @@ class View:
         outcome = f"; {number(_done(progress))} of {rows(progress.total.rows)}{_outcomes(progress)}"
         return f"{job.state}{report}{outcome if progress.total.rows else ''}"
 
-    def _forecast(self, now_ms: int) -> str:
+    def _forecast(self, now_ms: int, *, in_line: bool = False) -> str:
         if self.progress is None:
             return ""
         if self._job is not None and self._job.wish is not None:
             word = "cancelled" if self._job.wish is Wish.CANCEL else "paused"
             return f"being {word}: what is at Marketo is seen to its end"
-        left = self.progress.total.rows - _done(self.progress)
-        if left <= 0:
-            return "writing the report"
-        no_eta = f"forecast when {ENDS_MIN} batches are finished"
-        return no_eta if self._eta is None else eta_words(self._eta, now_ms)
+        if self.progress.total.rows <= _done(self.progress):
+            fetching = _tally(self.progress, Phase.COLLECTING).chunks
+            return "fetching results" if fetching else "writing the report"
+        eta, behind = self._prospect.eta, self._prospect.behind
+        if behind is not None:
+            return behind_words(behind)
+        if eta is None:
+            return f"{'forecast ' if in_line else ''}when {ENDS_MIN} batches are finished"
+        return eta_words(eta, now_ms) if in_line else span_words(eta, now_ms)
+
+
+def span_words(eta: Eta, now_ms: int) -> str:
+    """Say how long a job is likely to take from now on."""
+    likely, surely = (duration((at_ms - now_ms) / 1000) for at_ms in (eta.p50_ms, eta.p90_ms))
+    span = f"about {likely}" if likely == surely else f"{likely} to {surely}"
+    return f"{span} left"
 
 
 def eta_words(eta: Eta, now_ms: int) -> str:
-    """Say when a job is likely to end, and what that is judged by."""
-    likely, surely = (duration((at_ms - now_ms) / 1000) for at_ms in (eta.p50_ms, eta.p90_ms))
-    span = f"about {likely}" if likely == surely else f"{likely} to {surely}"
-    return f"{span} left, by {eta.basis}"
+    """Say how long a job is likely to take from now on, and what that is judged by."""
+    return f"{span_words(eta, now_ms)}, by {eta.basis}"
+
+
+def behind_words(behind: Behind) -> str:
+    """Say what a job waits for, and what to do about it."""
+    text = f"waits for job {behind.job_id}"
+    if not behind.stopped:
+        return text
+    return f"{text}, which is stopped: orchestrator resume {behind.job_id} (or cancel {behind.job_id})"
 
 
 def slip_words(event: EtaSlipped) -> str:
@@ -234,6 +255,11 @@ def _done(progress: Progress) -> int:
 
 def _sent(progress: Progress) -> Tally:
     return _tally(progress, Phase.SUBMITTED, Phase.COLLECTING, Phase.DONE)
+
+
+def _finished(progress: Progress) -> int:
+    """Return how many batches Marketo has finished; the results of some may still be fetched."""
+    return _tally(progress, Phase.COLLECTING, Phase.DONE).chunks
 
 
 def _outcomes(progress: Progress) -> str:

@@ -13,14 +13,14 @@ from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
-from orchestrator.cli.progress import eta_words
+from orchestrator.cli.progress import behind_words, eta_words
 from orchestrator.cli.session import execute, find_job, read_settings, same_flags
 from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
 from orchestrator.following import UNFINISHED, JobStatus
-from orchestrator.forecast import Forecast
+from orchestrator.forecast import Forecast, Seconds
 from orchestrator.model import (
     Chunk,
     CustomObjects,
@@ -41,6 +41,7 @@ from orchestrator.requests import ImportRequest
 from orchestrator.source.inventory import Inventory
 from orchestrator.source.opened import shown_source
 
+SECONDS_TOLD_MIN = 60  # a shorter import is not foretold to the second
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
 
@@ -115,7 +116,7 @@ def eta_document(eta: Eta | None) -> dict[str, str | None] | None:
 
 def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     """Describe one job."""
-    eta, calls_end = status.prospect.eta, status.prospect.calls_end
+    eta, calls_end, behind = status.prospect.eta, status.prospect.calls_end, status.prospect.behind
     job, progress = status.job, status.progress
     total = progress.total
     done = progress.accepted + progress.failed + progress.unknown
@@ -140,6 +141,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown"
         f"{f', {number(at_marketo)} at Marketo' if at_marketo else ''}"
         f"{f', {number(in_doubt)} whose answer was lost' if in_doubt else ''}",
+        *([f"  forecast  {behind_words(behind)}"] if behind else []),
         *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
         f"  calls     {_pairs(status.counters.api_calls) or 'none'}",
@@ -303,7 +305,7 @@ def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:
     if not conflicts.examined:
         waiting = "not looked for: keys are said to be unique"
     elif not conflicts.chunks:
-        waiting = f"none of {plural(conflicts.examined, 'chunk')} shares a key with one shortly before it"
+        waiting = "no two uploads shortly after one another share a key; of rows within one, the last one wins"
     else:
         waiting = (
             f"{number(conflicts.chunks)} of {plural(conflicts.examined, 'chunk')} share keys with one shortly before "
@@ -314,15 +316,28 @@ def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:
         *(source_words(source) for source in found.sources),
         f"  uploads        {plural(found.chunks, 'chunk')} of up to {rows(found.largest_chunk_rows)}; "
         f"{rows(found.rows)}, {size(found.source_bytes)} in all",
-        f"  repeated keys  {waiting}",
+        f"  shared keys    {waiting}",
         f"  API calls      {number(found.calls_least)} to {number(found.calls_most)}, "
         f"of {number(found.calls_per_day)} a day" + (f"; {calls_end}" if calls_end else ""),
-        f"  beyond recall  up to {rows(found.rows_beyond_recall)} at any moment: Marketo cannot cancel imports",
-        f"  time           {duration(seconds.least)} to {duration(seconds.most)} ({seconds.basis})",
+        f"  beyond recall  {_beyond_recall_words(found)}: Marketo cannot cancel imports",
+        f"  time           {_time_words(seconds)} ({seconds.basis})",
         f"  planning       took {duration(seconds.planning)}",
         f"  characters     {inventory_words(found.inventory)}",
         *(f"  to know        {warning}" for warning in found.warnings),
     ]
+
+
+def _beyond_recall_words(found: Forecast) -> str:
+    usual, most = found.rows_beyond_recall, found.rows_beyond_recall_max
+    if usual == most:
+        return f"up to {rows(most)} at any moment"
+    return f"usually up to {rows(usual)}, {number(most)} at most"
+
+
+def _time_words(seconds: Seconds) -> str:
+    if seconds.most < SECONDS_TOLD_MIN:
+        return "less than a minute"
+    return f"{duration(seconds.least)} to {duration(seconds.most)}"
 
 
 def inventory_words(found: Inventory) -> str:

@@ -15,11 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, delete, func, or_,
 
 from orchestrator.journal.fencing import alone, check_epoch
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, waits
-from orchestrator.journal.values import Lease
-from orchestrator.model import Home, JobId, JobState, Phase
+from orchestrator.journal.values import ENDED, Lease
+from orchestrator.model import Home, JobId, Phase
 
 ROWS_MAX: Final = 1_000  # removed in one transaction: a few milliseconds
-_ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 _UNDER_WAY: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UNKNOWN)
 
 
@@ -35,7 +34,7 @@ def condemn(connection: Connection, lease: Lease, home: Home, before_ms: int, no
     if begun is not None:
         return JobId(begun)
     ended_ms = func.coalesce(jobs.c.finished_ms, jobs.c.created_ms)
-    query = select(jobs.c.id).where(ours, jobs.c.state.in_(_ENDED), ended_ms < before_ms, ~_is_needed())
+    query = select(jobs.c.id).where(ours, jobs.c.state.in_(ENDED), ended_ms < before_ms, ~_is_needed())
     found = connection.execute(query.order_by(ended_ms, jobs.c.id).limit(1)).scalar()
     if found is None:
         return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.model import Job, Phase
+from orchestrator.model import Job, JobState, Phase
+
+ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,11 @@ class Limits:
         """How many batches of one's own are kept at Marketo as long as nothing special happens."""
         return min(self.slots, 2 * self.importers if self.queue_depth is None else self.queue_depth)
 
+    @property
+    def greatest_depth(self) -> int:
+        """How many are kept there at the most, where they are short, or others' imports stand before them."""
+        return self.slots if self.queue_depth is None else self.usual_depth
+
     def lasts_ms(self, cause: Cause) -> int:
         """Return how long a cause lasts at least; the jittered wait comes behind it, so that not all try at once."""
         return self.window_ms if cause is Cause.RATE_LIMITED else 0

@@ -13,7 +13,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.day import CENTRAL, quota_day
 from orchestrator.model import Chunk, CustomObjects, JobId, JobOptions, JobState, Phase, Priority
-from orchestrator.prospect import NOTHING, Prospects
+from orchestrator.prospect import NOTHING, Behind, Prospect, Prospects
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import BACKENDS, HOST, OTHER_HOST, in_loop, make_job, opened, plan_of
 
@@ -62,13 +62,19 @@ class Queue:
         await self.journal.write(self.lease, [JobChanged(job_id=JobId(name), values=values)])
 
     async def eta(self, name: str, **limits: int) -> Eta | None:
+        return (await self.prospect(name, **limits)).eta
+
+    async def behind(self, name: str) -> Behind | None:
+        return (await self.prospect(name)).behind
+
+    async def prospect(self, name: str, **limits: int) -> Prospect:
         prospects = Prospects(
             journal=self.journal,
             settings=Settings(limits=limits),
             clock=Noon(),
             wanted=lambda job: job not in self.unwanted,
         )
-        return (await prospects.of(await self.journal.job(name))).eta
+        return await prospects.of(await self.journal.job(name))
 
     async def minutes(self, name: str, **limits: int) -> tuple[float, str]:
         eta = await self.eta(name, **limits)
@@ -174,6 +180,33 @@ async def test_before_batches_have_ended_earlier_jobs_into_the_same_target_are_l
     assert await queue.eta("a") == eta
     await queue.job("b", left=5)
     assert (await queue.eta("b")).basis.startswith("3 finished jobs into this target")
+
+
+@queue
+async def test_much_smaller_jobs_say_nothing_of_a_large_one(queue):
+    await queue.job("tiny", left=1, state=JobState.COMPLETE)
+    await queue.change("tiny", started_ms=NOON_MS - 2 * HOUR_MS, finished_ms=NOON_MS)
+    await queue.job("a", left=40)
+    assert await queue.eta("a") is None
+
+
+@queue
+async def test_a_job_behind_another_one_that_stands_still_has_no_forecast_but_a_reason(queue):
+    await queue.job("a", done=10, left=20)
+    await queue.job("b", left=5, after="a")
+    await queue.job("c", left=5, after="b")
+    assert await queue.behind("a") is None
+    assert await queue.behind("b") == Behind(job_id=JobId("a"), stopped=False)
+    assert await queue.eta("b") is not None
+    queue.unwanted = {"a"}
+    assert await queue.behind("b") == await queue.behind("c") == Behind(job_id=JobId("a"), stopped=True)
+    assert await queue.eta("b") is None
+    queue.unwanted = set()
+    await queue.change("a", state=JobState.PAUSED)
+    assert await queue.behind("b") == Behind(job_id=JobId("a"), stopped=True)
+    await queue.change("a", state=JobState.CANCELLED)
+    assert await queue.behind("b") is None
+    assert await queue.behind("c") == Behind(job_id=JobId("b"), stopped=False)
 
 
 @queue

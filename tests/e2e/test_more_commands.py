@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import stat
 import tomllib
@@ -78,9 +79,11 @@ def test_usage(place: Place) -> None:
     assert after["total"] == sum(user["calls"] for user in after["users"])
     assert (after["calls_per_day"], after["users"][0]["user"]) == (50_000, "api@emulator.invalid")
     assert after["calls"] == {"exhausted_at": None}  # so few say nothing about the day
+    assert after["own"] + after["others"] == after["total"]
     told = place.run("usage")
     assert after["total"] >= PACE_AFTER_CALLS or "at this pace" not in told.out
     assert "API calls today" in told.out
+    assert re.search(r"[\d,]+ by imports from this journal, [\d,]+ by everything else;", told.out)
     assert "api@emulator.invalid" in told.out
 
 

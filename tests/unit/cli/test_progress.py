@@ -10,10 +10,12 @@ from orchestrator import events
 from orchestrator.cli.progress import View, slip_words
 from orchestrator.journal.values import Progress, Tally
 from orchestrator.model import JobId, JobState, Phase, Wish
+from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import make_job
 
 JOB = JobId("j1")
+NOT_SEEN = "no batch of this job seen importing"
 T0 = 1_767_225_600_000
 
 
@@ -65,38 +67,49 @@ def test_a_history_from_planning_to_the_end():
 
     view.counted(counted(ready=4, submitted=0, done=0))
     assert view.block(at(1)) == [
-        "j1  [------------------------------] 0%  forecast when 4 batches are finished",
+        "j1  [------------------------------] 0%",
+        "  forecast  when 4 batches are finished",
         "  rows      0 of 400",
         "  uploaded  0 bytes of 4.0 kB, 0 of 4 chunks",
         "  batches   0 finished, 0 importing, 0 queued",
-        "  importer 1  idle",
-        "  importer 2  idle",
     ]
 
     for event in (submitted(1, 7, 2), submitted(2, 8, 3), started(1, 7, 4)):
         view.saw(event)
     view.counted(counted(ready=2, submitted=2, done=0, importing=1, queued=1))
-    assert view.block(at(9))[2:] == [
+    assert view.block(at(9))[3:] == [
         "  uploaded  2.0 kB of 4.0 kB, 2 of 4 chunks",
         "  batches   0 finished, 1 importing, 1 queued",
         "  importer 1  batch 7, 100 rows, for 5 s",
-        "  importer 2  idle",
+        "  importer 2  no batch of this job seen importing",
     ]
 
     view.saw(completed(1, 7, 11))
     view.saw(started(2, 8, 11))
     view.counted(counted(ready=2, submitted=1, done=1, importing=1, accepted=98, failed=2, warned=3, unknown=0))
     block = view.block(at(11))
-    assert block[0] == "j1  [#######-----------------------] 25%  forecast when 4 batches are finished"
-    assert block[1] == "  rows      100 of 400 (2 failed, 3 with a warning)"
-    assert block[4:] == ["  importer 1  batch 8, 100 rows, for 0 s", "  importer 2  idle"]
+    assert block[0] == "j1  [#######-----------------------] 25%"
+    assert block[2] == "  rows      100 of 400 (2 failed, 3 with a warning)"
+    assert block[5:] == ["  importer 1  batch 8, 100 rows, for 0 s", f"  importer 2  {NOT_SEEN}"]
     assert view.line(at(11)) == (
         "T+11 j1: 25%, 100 of 400 rows (2 failed, 3 with a warning); 2.0 kB of 4.0 kB uploaded; "
         "1 of 4 batches finished, 1 importing, 0 queued; forecast when 4 batches are finished"
     )
 
     view.counted(counted(ready=0, submitted=0, done=4, accepted=398, failed=2))
-    assert view.block(at(50))[0] == "j1  [##############################] 100%  writing the report"
+    assert view.block(at(50))[:2] == ["j1  [##############################] 100%", "  forecast  writing the report"]
+
+
+def test_a_batch_whose_result_is_being_fetched_is_finished():
+    view = View(label="j1", importers=2)
+    view.counted(
+        Progress(
+            phases={Phase.COLLECTING: Tally(chunks=1, rows=100), Phase.DONE: Tally(chunks=1, rows=100)}, accepted=200
+        )
+    )
+    assert view.block(at(0))[0].endswith("100%")
+    assert view.block(at(0))[1] == "  forecast  fetching results"
+    assert view.block(at(0))[4] == "  batches   2 finished, 0 importing, 0 queued"
 
 
 def test_a_batch_whose_result_is_being_fetched_holds_no_importer():
@@ -104,18 +117,45 @@ def test_a_batch_whose_result_is_being_fetched_holds_no_importer():
     for event in (submitted(1, 7, 0), submitted(2, 8, 0), started(1, 7, 0), started(2, 8, 5)):
         view.saw(event)
     view.counted(counted(ready=0, submitted=2, done=0, importing=1))
-    assert view.block(at(9))[4:] == ["  importer 1  batch 8, 100 rows, for 4 s", "  importer 2  idle"]
+    assert view.block(at(9))[5:] == ["  importer 1  batch 8, 100 rows, for 4 s", f"  importer 2  {NOT_SEEN}"]
+
+
+def test_nothing_is_said_of_importers_at_which_no_batch_was_seen():
+    view = View(label="j1", importers=2)
+    for chunk in range(1, 11):
+        view.saw(submitted(chunk, chunk, 0))
+    view.counted(counted(ready=0, submitted=10, done=0, queued=10))
+    assert view.block(at(9))[-1] == "  batches   0 finished, 0 importing, 10 queued"
 
 
 def test_a_forecast_is_a_range_with_its_basis():
     view = View(label="j1", importers=2)
     view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
-    assert view.block(at(30))[0].endswith("80%  forecast when 4 batches are finished")
-    view.foretold(Eta(p50_ms=at(50), p90_ms=at(76), basis="the last 4 batches, 10 rows/s"))
-    assert view.block(at(30))[0].endswith("80%  20 s to 46 s left, by the last 4 batches, 10 rows/s")
+    assert view.block(at(30))[1] == "  forecast  when 4 batches are finished"
+    eta = Eta(p50_ms=at(50), p90_ms=at(76), basis="the last 4 batches, 10 rows/s")
+    view.foretold(Prospect(eta=eta, calls_end=None))
+    assert view.block(at(30))[1] == "  forecast  20 s to 46 s left"
     assert view.line(at(30)).endswith("; 20 s to 46 s left, by the last 4 batches, 10 rows/s")
-    view.foretold(None)
-    assert view.block(at(60))[0].endswith("80%  forecast when 4 batches are finished")
+    view.foretold(NOTHING)
+    assert view.block(at(60))[1] == "  forecast  when 4 batches are finished"
+
+
+def test_a_line_of_the_block_fits_eighty_columns():
+    view = View(label="20260921-101530-k7rm", importers=2)
+    view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
+    view.foretold(Prospect(eta=Eta(p50_ms=at(800), p90_ms=at(1799), basis="x" * 60), calls_end=None))
+    assert max(map(len, view.block(at(0)))) <= 80
+
+
+def test_a_job_behind_another_says_so_in_place_of_a_forecast():
+    view = View(label="j1", importers=2)
+    view.counted(counted(ready=4, submitted=0, done=0))
+    view.foretold(Prospect(eta=None, calls_end=None, behind=Behind(job_id=JobId("a"), stopped=False)))
+    assert view.block(at(1))[1] == "  forecast  waits for job a"
+    view.foretold(Prospect(eta=None, calls_end=None, behind=Behind(job_id=JobId("a"), stopped=True)))
+    told = "waits for job a, which is stopped: orchestrator resume a (or cancel a)"
+    assert view.block(at(1))[1] == f"  forecast  {told}"
+    assert view.line(at(1)).endswith(f"; {told}")
 
 
 def waiting(view: View, seconds: float) -> list[str]:
@@ -177,7 +217,7 @@ def test_a_slip_is_told_with_its_reason(monkeypatch):
 )
 def test_a_job_that_ended_is_shown_so(changes, words):
     view = View(label="j1", importers=1)
-    view.foretold(Eta(p50_ms=at(60), p90_ms=at(90), basis="x"))
+    view.foretold(Prospect(eta=Eta(p50_ms=at(60), p90_ms=at(90), basis="x"), calls_end=None))
     view.counted(counted(ready=2, submitted=0, done=8, accepted=800, failed=10))
     view.stands(make_job(**{"started_ms": T0, **changes}))
     assert view.over
@@ -188,10 +228,10 @@ def test_a_job_that_ended_is_shown_so(changes, words):
 @pytest.mark.parametrize(("wish", "word"), [(Wish.PAUSE, "paused"), (Wish.CANCEL, "cancelled")])
 def test_nothing_is_foretold_of_a_job_that_is_to_stop(wish, word):
     view = View(label="j1", importers=1)
-    view.foretold(Eta(p50_ms=at(60), p90_ms=at(90), basis="x"))
+    view.foretold(Prospect(eta=Eta(p50_ms=at(60), p90_ms=at(90), basis="x"), calls_end=None))
     view.counted(counted(ready=2, submitted=1, done=7, accepted=700))
     view.stands(make_job(state=JobState.RUNNING, wish=wish))
     assert not view.over
-    assert f"70%  being {word}: what is at Marketo is seen to its end" in view.block(at(1))[0]
+    assert view.block(at(1))[1] == f"  forecast  being {word}: what is at Marketo is seen to its end"
     view.stands(make_job(state=JobState.RUNNING))  # it was taken back
-    assert "left, by x" in view.block(at(1))[0]
+    assert view.block(at(1))[1].endswith(" left")

@@ -8,8 +8,8 @@ from orchestrator.cli.showing import status_document, status_lines
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
-from orchestrator.model import BatchId, Chunk, ChunkId, JobState, Phase
-from orchestrator.prospect import NOTHING, Prospect
+from orchestrator.model import BatchId, Chunk, ChunkId, JobId, JobState, Phase
+from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import NOW_MS, make_job, make_spans
 
@@ -55,6 +55,14 @@ def test_what_is_foretold_is_told():
     assert "  forecast  3 min 0 s to 5 min 0 s left, by the last 4 batches, 10 rows/min" in lines
     (line,) = [line for line in lines if line.startswith("  day ")]
     assert line.startswith("  day       at this pace the day's calls end at ")
+
+
+def test_a_job_behind_another_one_says_what_it_waits_for():
+    lines = status_lines(
+        status(0, Prospect(eta=None, calls_end=None, behind=Behind(job_id=JobId("a"), stopped=True))), "", now_ms=NOW_MS
+    )
+    (line,) = [line for line in lines if line.startswith("  forecast")]
+    assert line == "  forecast  waits for job a, which is stopped: orchestrator resume a (or cancel a)"
 
 
 def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
