@@ -48,7 +48,10 @@ def rows_ahead(own: Left, others: Iterable[Left]) -> int:
 
 def with_calls(eta: Eta, rows: int, now_ms: int, calls: Calls) -> Eta | None:
     """Return the forecast for so many rows, put off by the waits for days to come; None if nobody can tell."""
-    waits = [_waits_ms((end_ms - now_ms) / rows, rows, now_ms, calls) for end_ms in (eta.p50_ms, eta.p90_ms)]
+    if rows <= 0:
+        return eta
+    left_ms = [max(1, end_ms - now_ms) for end_ms in (eta.p50_ms, eta.p90_ms)]  # what is late may end at any moment
+    waits = [_waits_ms(ms / rows, rows, now_ms, calls) for ms in left_ms]
     p50_waits_ms, p90_waits_ms = waits
     if p50_waits_ms is None or p90_waits_ms is None:
         return None
@@ -64,7 +67,7 @@ def _waits_ms(ms_per_row: float, rows: float, at_ms: float, calls: Calls) -> int
     waits_ms, reset_ms, may = 0.0, calls.reset_ms, calls.left
     for _ in range(DAYS_MAX):
         by_calls = max(0, may) / calls.per_row
-        by_time = (reset_ms - at_ms) / ms_per_row
+        by_time = max(0.0, reset_ms - at_ms) / ms_per_row
         if rows <= min(by_calls, by_time):
             return round(waits_ms)
         waits_ms += max(0.0, by_time - by_calls) * ms_per_row

@@ -72,3 +72,13 @@ def test_several_days_may_be_waited_for():
 def test_nobody_tells_what_never_ends():
     for per_day in (0, -5, 1_000 // (2 * DAYS_MAX)):
         assert with_calls(foretold(), 1_000, NOW_MS, calls(0, per_day=per_day)) is None
+
+
+@pytest.mark.parametrize("late", [foretold(0, surely=0), foretold(-1, surely=2), foretold(-2, surely=-1)])
+def test_what_is_late_may_end_at_any_moment(late):
+    assert with_calls(late, 1_000, NOW_MS, calls(1_000)) == late
+    assert hours(with_calls(late, 1_000, RESET_MS + 1, calls(1_000)))  # the clocks of the two are not the same
+
+
+def test_nothing_left_waits_for_nothing():
+    assert with_calls(foretold(), 0, NOW_MS, calls(0)) == foretold()
