@@ -40,6 +40,11 @@ The planner does not rewrite values: it finds where records begin and end, and t
 Marketo sees what is in the file.  What is not UTF-8, or has lone carriage returns as line ends, is sent from a copy that
 differs in nothing else.  What is odd is told before anything is sent; what has no sure meaning is an error.
 Below, "as meant" is said of a reader that gives exactly the cells that the writer of the file had in mind.
+
+In one of these files the planner finds other rows than were meant: lone carriage returns below a header that ends with
+a line feed.  The header says how lines end, so such a carriage return is taken for text of its cell and ends no row;
+Python's csv and pyarrow end a row there.  The warnings name the first line, say how many there are, and what to do;
+with `--strict` nothing is sent.
 """
 
 

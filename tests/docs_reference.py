@@ -227,13 +227,25 @@ is `unknown`: they hold their places and keys until they must have ended.
 """
 
 
+# Why a chunk comes into this phase, where the same fact may lead into several.
+WHEN = {
+    ("submitting", "ready"): "no upload of it is in doubt",
+    ("submitting", "unknown"): "an earlier upload of it is still in doubt",
+    ("submitted", "collecting"): "it is complete",
+    ("submitted", "ready"): "it failed as a whole",
+    ("ready", "cancelled"): "somebody cancelled it",
+    ("unknown", "submitted"): "the batch of this one was found",
+}
+
+
 def _steps() -> Iterator[tuple[str, str, str, str]]:
     """Yield phase, what happens, the phase behind it, and what it means; what changes nothing is left out."""
     for (before, what), steps in STEPS.items():
         meaning = (what.__doc__ or "").split(".")[0].split(";")[0].replace("\n", " ")
         for after in steps:
             if after is not before:
-                yield before, what.__name__, after, " ".join(meaning.split())
+                when = f": {WHEN[before, after]}" if len(steps) > 1 else ""
+                yield before, what.__name__, after, " ".join(meaning.split()) + when
 
 
 def phases_page() -> str:

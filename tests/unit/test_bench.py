@@ -73,22 +73,23 @@ def test_the_page_and_the_readme_have_the_results():
     assert showing.page(results.load()) == page, "run `python -m bench readme`"
 
 
-def test_the_page_has_every_figure_and_the_readme_those_of_which_something_is_demanded():
+def test_the_page_has_every_figure_and_the_readme_a_line_for_each_group():
     machine = {"cores": 2, "processor": "a processor", "memory_gib": 8, "system": "Linux"}
     rows = (
         row(values=(3.0, 1.0, 2.0), unit="GB/s", at_least=2.5),
         row(what="another", figure="memory", values=(17.0,), unit="MB", at_most=16, note="a lot"),
         row(what="a peer", values=(4.0,), unit="GB/s"),
+        row(what="a third", values=(4.0,), at_least=3.0),
     )
     part = results.Part(date="2026-01-01", full=False, machine=machine, versions={"python": "3.11.0"}, rows=rows)
     page, quoted = (write({"planning": part}) for write in (showing.page, showing.quoted))
+    assert "| a file | 2 GB/s (≥ 2.5: not met) |  |" in page
+    assert "| another |  | 17 MB (≤ 16: not met) |" in page
+    assert "| [planning](docs/benchmarks.md#planning) | 1 of 3 | a file; another |" in quoted
     for written in (page, quoted):
-        assert "| a file | 2 GB/s (≥ 2.5: not met) |  |" in written
-        assert "| another |  | 17 MB (≤ 16: not met) |" in written
         assert "`make bench` of 2026-01-01; Python 3.11.0; 2 cores of a processor, 8 GiB, Linux." in written
     assert "| a peer | 4 GB/s |  |" in page
     assert "* another, memory: a lot." in page
-    assert "a peer" not in quoted
 
 
 # --- the command -------------------------------------------------------------------------------------------------
