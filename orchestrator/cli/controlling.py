@@ -29,7 +29,7 @@ def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wai
             if wait:
                 return await wait_for(console, settings, [handle], timeout_s=None, flags=flags)
         stands = asked.job.state not in _ENDED_BEFORE and asked.job.wish is wish
-        meaning = "what was asked for stands in the journal" if stands else "nothing was asked for"
+        meaning = "what was asked for stands in the journal" if stands else "nothing was changed"
         tell_code(console, ExitCode.OK, _next(asked, flags), meaning=meaning)
         return ExitCode.OK
 

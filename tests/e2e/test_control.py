@@ -158,7 +158,7 @@ def test_what_has_ended_and_what_nobody_knows_is_told_so(place: Place, mark: str
         told = place.run(command, job_id)
         assert told.code == 0
         assert f"Job {job_id} has ended before (complete); there is nothing to stop." in told.err
-        assert "Exit code 0: nothing was asked for.\n" in told.err
+        assert "Exit code 0: nothing was changed.\n" in told.err
         assert "at Marketo" not in told.out
         unknown = place.run(command, "nothing")
         assert unknown.code == 2
