@@ -49,7 +49,7 @@ from orchestrator.model import (
 )
 from orchestrator.outcome import part_path
 from orchestrator.report.ahead import Left, rows_ahead
-from orchestrator.report.eta import ENDS_MAX
+from orchestrator.report.eta import ENDS_MAX, without_idleness
 from orchestrator.report.outlook import Outlook, Way
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
@@ -209,7 +209,7 @@ class Desk:
         self.jobs: dict[JobId, DrivenJob] = {}
         self._lease = lease
         self._last_batch_id: BatchId | None = None
-        self._ends: deque[tuple[int, int]] = deque(maxlen=ENDS_MAX)  # when batches ended, of any job, and their rows
+        self._ends: deque[tuple[int, int, int]] = deque(maxlen=ENDS_MAX)  # of any job's batches; rows, the job's begin
 
     async def last_batch_id(self) -> BatchId | None:
         """Return the highest batch id of the subscription that is known."""
@@ -235,7 +235,8 @@ class Desk:
             if isinstance(change, Told) and driven is not None:
                 event = change.event
                 if isinstance(event, BatchCompleted) and not driven.chunks[ChunkId(event.chunk)].canary:
-                    self._ends.append((event.ts_ms, event.rows))
+                    begun_ms = driven.job.created_ms if driven.job.started_ms is None else driven.job.started_ms
+                    self._ends.append((event.ts_ms, event.rows, begun_ms))
                 slipped = driven.outlook.saw(event, partial(self._way, driven))
                 if slipped is not None:
                     yield Told(event=slipped)
@@ -245,7 +246,7 @@ class Desk:
         known, own = self.known.jobs, driven.left
         sent = [one for one in self.jobs.values() if one.job.id in known and known[one.job.id].sends]
         rows = rows_ahead(own, [one.left for one in sent if one is not driven])
-        return Way(ends=self._ends, rows=rows, of_others=rows - own.rows)
+        return Way(ends=without_idleness(self._ends), rows=rows, of_others=rows - own.rows)
 
     async def confirm(self) -> None:
         """Raise `JournalError` unless this process drives the subscription at this moment."""

@@ -19,7 +19,7 @@ from orchestrator.journal.values import ENDED, Backlog, DayCalls, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
 from orchestrator.model import RANKS, Job, JobId, JobState, Target
 from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
-from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect
+from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect, without_idleness
 from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.tables import Limits
 
@@ -180,7 +180,7 @@ class Prospects:
         at_ms = now_ms
         if calls.left <= 0 and backlog.ends:  # it stands still, and goes on at the pace it had
             at_ms = min(now_ms, backlog.ends[0][0])
-        eta = expect(backlog.ends, rows, at_ms)
+        eta = expect(without_idleness(backlog.ends), rows, at_ms)
         if eta is None:
             speed = await earlier_speed(self._journal, job.host, job.target, rows)
             eta = None if speed is None else speed.eta(rows, now_ms)

@@ -194,14 +194,15 @@ def backlog(connection: Connection, host: str, since_ms: int, ends_max: int) -> 
         jobs.c.host == host, or_(jobs.c.state == JobState.RUNNING, jobs.c.finished_ms >= since_ms)
     )
     ended = (
-        select(chunks.c.completed_ms, chunks.c.rows)
+        select(chunks.c.completed_ms, chunks.c.rows, func.coalesce(jobs.c.started_ms, jobs.c.created_ms))
+        .join(jobs, jobs.c.id == chunks.c.job_id)
         .where(chunks.c.job_id.in_(of_late), chunks.c.completed_ms.is_not(None), chunks.c.canary.is_(False))
         .order_by(chunks.c.completed_ms.desc())
         .limit(ends_max)
     )
     return Backlog(
         jobs=tuple((one, left.get(one.id, Tally())) for one in running),
-        ends=tuple((int(at_ms), int(rows)) for at_ms, rows in connection.execute(ended)),
+        ends=tuple((int(at_ms), int(rows), int(begun_ms)) for at_ms, rows, begun_ms in connection.execute(ended)),
     )
 
 

@@ -99,4 +99,6 @@ class Backlog:
     """What a subscription has to do, and how fast it went of late."""
 
     jobs: tuple[tuple[Job, Tally], ...]  # those that run, each with what of it has not been imported
-    ends: tuple[tuple[int, int], ...]  # when the latest batches ended, of any job, and their rows
+    ends: tuple[
+        tuple[int, int, int], ...
+    ]  # when the latest batches ended, of any job, their rows, and their job's begin

@@ -60,6 +60,22 @@ def expect(ends: Iterable[tuple[int, int]], rows_left: int, now_ms: int) -> Eta 
     )
 
 
+def without_idleness(ends: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Return the ends since there was work without a break: when each was, and its rows.
+
+    ``ends`` are when batches ended, their rows, and when their jobs began.  While no job was there, nothing ended, and
+    that says nothing of how fast rows go.
+    """
+    found: list[tuple[int, int]] = []
+    begun_ms = 0
+    for at_ms, rows, job_begun_ms in sorted(ends, reverse=True):
+        if found and at_ms < begun_ms:
+            break
+        begun_ms = min(begun_ms, job_begun_ms) if found else job_begun_ms
+        found.append((at_ms, rows))
+    return found[::-1]
+
+
 def _in_one_go(ends: list[tuple[int, int]], now_ms: int) -> list[tuple[int, int]]:
     """Return the ends since the job last stood still."""
     if not ends or now_ms - ends[-1][0] > PAUSE_MS:

@@ -133,6 +133,17 @@ async def test_jobs_take_turns_and_the_pace_is_that_of_all(queue):
 
 
 @queue
+async def test_what_ended_before_the_queue_ran_empty_says_nothing_of_the_pace(queue):
+    await queue.job("a", done=10, left=20)
+    await queue.job("tiny", done=1, left=0, state=JobState.COMPLETE)
+    (chunk,) = await queue.journal.chunks(JobId("tiny"))
+    begun_ms = NOON_MS - 40 * MINUTE_MS
+    await queue.through(chunk, completed_ms=begun_ms + MINUTE_MS)
+    await queue.change("tiny", started_ms=begun_ms, finished_ms=begun_ms + MINUTE_MS)
+    assert await queue.minutes("a") == (20, "the last 10 batches, 10 rows/min")
+
+
+@queue
 async def test_what_nobody_sends_is_not_waited_for(queue):
     await queue.job("a", done=10, left=20)
     await queue.job("b", left=5)

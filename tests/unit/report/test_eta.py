@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.report.eta import ENDS_MIN, PAUSE_MS, expect
+from orchestrator.report.eta import ENDS_MIN, PAUSE_MS, expect, without_idleness
 
 MINUTE_MS = 60_000
 
@@ -70,6 +70,16 @@ def test_a_job_that_stood_still_begins_anew():
     assert expect([*steady(9), *later[:3]], 100, now_ms) is None
     assert expect([*steady(9), *later], 200, now_ms) == expect(later, 200, now_ms)
     assert expect(later, 200, now_ms + PAUSE_MS + 1) is None
+
+
+def test_what_ended_before_there_was_nothing_to_do_does_not_count():
+    assert without_idleness([]) == []
+    small, large = [(1_000, 5, 0), (2_000, 5, 0)], [(9_000, 100, 5_000), (8_000, 100, 5_000)]
+    assert without_idleness([*small, *large]) == [(8_000, 100), (9_000, 100)]
+    waited = (9_500, 100, 2_000)  # of a job that began before the small one had ended
+    assert len(without_idleness([*small, *large, waited])) == 5
+    chained = [(3_000, 1, 2_500), (2_600, 1, 1_500), (1_600, 1, 0), (1_400, 1, 0)]
+    assert [at_ms for at_ms, _ in without_idleness(chained)] == [1_400, 1_600, 2_600, 3_000]
 
 
 def test_nine_of_ten_jobs_end_before_the_second_moment_and_about_half_before_the_first():

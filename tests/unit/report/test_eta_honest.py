@@ -122,6 +122,18 @@ def test_the_end_of_equal_batches_is_foretold_to_a_few_hundredths(draw):
     assert all(1 <= one.p90 <= 1.3 for one in told)
 
 
+@pytest.mark.parametrize(("count", "batch_ms"), [(8, 25_000), (10, 12_000), (16, 12_000), (16, 25_000)])
+def test_of_a_short_job_whose_ends_are_polled_late_no_end_is_foretold_that_is_far_off(count, batch_ms):
+    ends = [(at_ms, piece.rows) for at_ms, piece in ends_in(World(name="brief", pieces=queue._job([batch_ms] * count)))]
+    for known in range(4, count):
+        now_ms, left = ends[known - 1][0], sum(rows for _, rows in ends[known:])
+        eta = expect(ends[:known], left, now_ms)
+        assert eta is not None
+        # An importer's batch and a poll of it may stand between a moment foretold and the end.
+        assert abs(eta.p50_ms - ends[-1][0]) <= max(batch_ms, 0.25 * (ends[-1][0] - now_ms))
+        assert eta.p90_ms - ends[-1][0] <= 2 * batch_ms
+
+
 def test_a_few_equal_batches_are_enough():
     told = told_of(lambda seed: World(name="few", pieces=queue._job([60_000] * (16 + 3 * seed))), 4)
     assert max(abs(one.p50 - 1) for one in told if one.share == 0.5) <= 0.15
