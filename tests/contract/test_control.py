@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import aiohttp
@@ -37,6 +38,10 @@ def test_a_pause_that_is_taken_back_before_it_took_effect_leaves_the_job_going(t
                 return not driving._keeper._driver._heeded
 
             await seen(sent)
+            known = await other.handle(job.id).status()
+            assert known.attended
+            assert known.driver is not None
+            assert known.driver.pid == os.getpid()
             asked = await other.pause(job.id, "wait")
             assert (asked.changed, asked.job.wish, asked.job.wish_reason) == (True, Wish.PAUSE, "wait")
             await seen(stopping)
@@ -48,6 +53,8 @@ def test_a_pause_that_is_taken_back_before_it_took_effect_leaves_the_job_going(t
             assert (summary.state, summary.exit_code) == (JobState.COMPLETE, ExitCode.OK)
             assert (await journalled(other, job.id)).wish is None
             assert [finding.kind for finding in summary.findings] == ["stop_asked", "resumed"]
+            ended = await job.status()
+            assert (ended.attended, ended.driver) == (False, None)
             told: list[Event] = []
             await Followed(job, importers=2).watch(told.append)
             assert "job.stop_asked" not in [event.name for event in told]
