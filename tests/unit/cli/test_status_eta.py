@@ -8,7 +8,7 @@ from orchestrator.cli.showing import status_document, status_lines
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
-from orchestrator.model import BatchId, Chunk, ChunkId, JobId, JobState, Phase
+from orchestrator.model import BatchId, Chunk, ChunkId, Finding, JobId, JobState, Phase
 from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import NOW_MS, make_job, make_spans
@@ -122,3 +122,12 @@ def test_who_sends_a_job_is_told_and_what_to_do_next():
     assert "  driver    a process waits until it can be sent" in status_lines(waiting, "", now_ms=NOW_MS)
     ended = replace(alone, job=replace(alone.job, state=JobState.PAUSED))
     assert not [line for line in status_lines(ended, "", now_ms=NOW_MS) if line.startswith("  driver")]
+
+
+def test_a_refused_job_has_no_share_of_no_rows_and_its_finding_keeps_its_column():
+    finding = Finding(kind="input_refused", message="a.csv: the header is wrong\n  - column 2: there is no such field")
+    refused = replace(status(3), progress=Progress(phases={}), findings=(finding,))
+    lines = "\n".join(status_lines(refused, "", now_ms=NOW_MS)).splitlines()
+    assert any(line.startswith("  rows      0 of 0: 0 accepted") for line in lines)
+    at = lines.index("  finding   a.csv: the header is wrong")
+    assert lines[at + 1] == f"{'':<14}- column 2: there is no such field"
