@@ -120,7 +120,7 @@ def test_on_a_terminal_one_block_shows_the_progress(place: Place) -> None:
     place.env["ORCHESTRATOR_LIMITS__BODY_BYTES_MAX"] = "20000"
     code, drawn = on_a_terminal(place, "import", "leads.csv", "--out", "report")
     assert code == 3, drawn
-    for text in ("rows      ", "uploaded  ", "batches   ", "forecast  ", " of 3,000", "% "):
+    for text in ("rows      ", "uploaded  ", "batches   ", "forecast  ", " of 3,000", "%\r\n"):
         assert text in drawn
     assert "\x1b[1A" in drawn  # drawn over again
     assert "job.finished" not in drawn  # the block tells it; log lines would tear it apart
