@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -66,18 +66,25 @@ def page(parts: Mapping[str, Part]) -> str:
 
 
 def quoted(parts: Mapping[str, Part]) -> str:
-    """Write what the README has: of each group, how many figures are as demanded, and what misses one."""
+    """Write what the README has: of each group its first line, how many figures are as demanded, and what misses one."""
     if not parts:
         return "Nothing has been measured yet; `make bench` writes its results here.\n"
-    lines = ["| group | as demanded | short of it |", "|---|---:|---|"]
+    lines = ["| group | for example | as demanded | short of it |", "|---|---|---:|---|"]
     measured: dict[str, list[str]] = {}
     for name, part in parts.items():
         demanded = [row for row in part.rows if row.demanded]
         missed = "; ".join(dict.fromkeys(row.what for row in demanded if not row.met))
         met = sum(row.met for row in demanded)
-        lines.append(f"| [{name}](docs/benchmarks.md#{name}) | {met} of {len(demanded)} | {missed} |")
+        link = f"[{name}](docs/benchmarks.md#{name})"
+        lines.append(f"| {link} | {_headline(demanded)} | {met} of {len(demanded)} | {missed} |")
         measured.setdefault(_measured(part), []).append(name)
     return "\n".join([*lines, "", *(f"{', '.join(names)}: {where}" for where, names in measured.items()), ""])
+
+
+def _headline(rows: Sequence[Row]) -> str:
+    """Write all figures of what stands first."""
+    first = [row for row in rows if row.what == rows[0].what]
+    return f"{rows[0].what}: {', '.join(f'{row.figure} {_cell(row)}' for row in first)}" if rows else ""
 
 
 def _table(name: str, part: Part) -> str:

@@ -85,7 +85,9 @@ def test_the_page_has_every_figure_and_the_readme_a_line_for_each_group():
     page, quoted = (write({"planning": part}) for write in (showing.page, showing.quoted))
     assert "| a file | 2 GB/s (≥ 2.5: not met) |  |" in page
     assert "| another |  | 17 MB (≤ 16: not met) |" in page
-    assert "| [planning](docs/benchmarks.md#planning) | 1 of 3 | a file; another |" in quoted
+    (line,) = [line for line in quoted.splitlines() if line.startswith("| [planning](docs/benchmarks.md#planning) | ")]
+    assert "2 GB/s (≥ 2.5: not met)" in line
+    assert line.endswith(" | 1 of 3 | a file; another |")
     for written in (page, quoted):
         assert "`make bench` of 2026-01-01; Python 3.11.0; 2 cores of a processor, 8 GiB, Linux." in written
     assert "| a peer | 4 GB/s |  |" in page
