@@ -183,7 +183,7 @@ def test_who_waits_can_stop_waiting(place: Place, mark: str) -> None:
     with place.start("import", "leads.csv", "--out", "report", "--json") as importing:
         job = importing.see("chunk.submitted")[0]["job_id"]
         with Terminal(place, "wait", job) as terminal:
-            terminal.read("importer 2")
+            terminal.read("1 queued")
             terminal.press("c")
             assert terminal.end() == 130, terminal.text
         assert "no longer waited for" in terminal.text

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.emulator.config import ChannelSpec, ProgramSpec
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, SourceError, Unavailable
 from orchestrator.marketo.reads import LOOKUP_FIELDS, OTHER_STANDARD_FIELDS, Field, Relationship, Schema
-from orchestrator.model import CustomObjects, FileIdentity, Format, Leads, ProgramMembers, Source, Target
+from orchestrator.model import CustomObjects, FileIdentity, Format, JobOptions, Leads, ProgramMembers, Source, Target
 from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, prepare_state_dir, unasked
 from orchestrator.source.split import Plan
 from tests.contract.test_client import world
@@ -244,15 +244,19 @@ def schema(**updateable: bool) -> Schema:
 CARS = Known(schema=schema(vin=False, color=True, owner=False, createdAt=False), key_columns=("vin",))
 
 
+def checked(plans: list[Plan], known: Known = CARS) -> None:
+    check_headers(plans, known, CustomObjects(api_name="car_c"), JobOptions())
+
+
 def test_keys_and_links_are_written_whatever_describe_says():
-    check_headers([planned("a.csv", "vin", "color", "owner"), planned("b.csv", "color", "vin")], CARS)
+    checked([planned("a.csv", "vin", "color", "owner"), planned("b.csv", "color", "vin")])
     with pytest.raises(HeaderError, match="'createdAt': this field cannot be written"):
-        check_headers([planned("a.csv", "vin", "createdAt")], CARS)
+        checked([planned("a.csv", "vin", "createdAt")])
 
 
 def test_a_blank_in_a_header_is_found():
     with pytest.raises(HeaderError) as error:
-        check_headers([planned("cars.csv", "color", " vin")], CARS)
+        checked([planned("cars.csv", "color", " vin")])
     assert str(error.value) == (
         "cars.csv: the header cannot be imported as it is; nothing was sent.\n"
         "  - column 2, ' vin': there are blanks around the name; remove them\n"
@@ -263,7 +267,7 @@ def test_a_blank_in_a_header_is_found():
 def test_every_source_has_a_header_of_its_own_and_all_wrong_ones_are_told():
     plans = [planned("a.csv", "vin", "colour"), planned("b.csv", "vin", "color"), planned("c.csv", "color")]
     with pytest.raises(HeaderError) as error:
-        check_headers(plans, CARS)
+        checked(plans)
     assert [line for line in str(error.value).split("\n") if not line.startswith("  ")] == [
         "a.csv: the header cannot be imported as it is; nothing was sent.",
         "c.csv: the header cannot be imported as it is; nothing was sent.",
@@ -274,14 +278,14 @@ def test_every_source_has_a_header_of_its_own_and_all_wrong_ones_are_told():
 def test_of_many_wrong_headers_only_the_first_are_told():
     plans = [planned(f"{number}.csv", "color") for number in range(HEADERS_SHOWN_MAX + 3)]
     with pytest.raises(HeaderError) as error:
-        check_headers(plans, CARS)
+        checked(plans)
     assert f"{HEADERS_SHOWN_MAX - 1}.csv" in str(error.value)
     assert f"{HEADERS_SHOWN_MAX}.csv" not in str(error.value)
     assert str(error.value).endswith("The headers of 3 more file(s) are wrong.")
 
 
 def test_without_a_schema_every_header_will_do():
-    check_headers([planned("a.csv", "nonsense", "nonsense", "")], Known(schema=None, key_columns=("vin",)))
+    checked([planned("a.csv", "nonsense", "nonsense", "")], Known(schema=None, key_columns=("vin",)))
 
 
 # --- the files that patterns mean ----------------------------------------------------------------------
