@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
 from orchestrator.errors import JournalCorrupt, JournalError, JournalLocked, JournalStalled, JournalUnreachable
 from orchestrator.journal.location import Database
@@ -53,7 +53,7 @@ def is_lost(error: BaseException) -> bool:
         return False
     code = sqlstate(error)
     if code is None:
-        return type(error.orig).__name__ == "OperationalError" and not _is_refused(error)
+        return isinstance(error, OperationalError) and not _is_refused(error)
     return code.startswith(_LOST)
 
 

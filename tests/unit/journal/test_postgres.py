@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -268,6 +269,15 @@ async def test_a_server_that_is_not_there(address):
             pass
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+@in_loop
+async def test_a_server_that_takes_the_call_and_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2"  # the driver's least
+        with pytest.raises(JournalUnreachable, match=r"cannot be reached: .*connection timeout expired"):
+            async with opened(f"postgresql+psycopg://user:{SECRET}@{place}"):
+                pass
 
 
 @pytest.fixture
