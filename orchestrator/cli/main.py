@@ -15,9 +15,11 @@ import typer
 
 from orchestrator.cli.common import Common, Output, takes
 from orchestrator.cli.flags import Confirm, DraftFlags, ImportFlags, OnUnknownAnswer, TakeOver
+from orchestrator.cli.refusals import Commands
 
 app = typer.Typer(
     name="orchestrator",
+    cls=Commands,
     help="Import huge CSV files into Adobe Marketo Engage as fast as its limits allow, and account for every row.",
     rich_markup_mode=None,
     add_completion=True,

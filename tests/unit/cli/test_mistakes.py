@@ -83,6 +83,39 @@ def test_a_mistake_is_told_with_what_to_do(capsys, arguments, code, message):
     assert "hush" not in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["import", "x.csv", "--priority", "urgent"], "'--priority': 'urgent' is not one of 'low', 'normal', 'high'"),
+        (
+            ["plan", "x.csv", "--on-unknown", "ask"],
+            "'--on-unknown': 'ask' is not one of 'probe', 'resubmit', 'hold'",
+        ),
+        (["resume", "--on-unknown", "ask"], "'--on-unknown': 'ask' is not one of 'probe', 'resubmit', 'hold'"),
+        (
+            ["import", "x.csv", "--if-known", "no"],
+            "'--if-known': 'no' is not one of 'resume', 'skip', 'refuse', 'again'",
+        ),
+        (
+            ["check", "x.csv", "--on-repeated-key", "first"],
+            "'--on-repeated-key': 'first' is not one of 'order', 'last', 'fail', 'ignore'",
+        ),
+        (["map", "x.csv", "--format", "xml"], "'--format': 'xml' is not one of 'auto', 'csv', 'tsv', 'ssv'"),
+        (["import", "x.csv", "--list-id", "five"], "'--list-id': 'five' is not a whole number"),
+        (["import", "x.csv", "--canary", "0"], "'--canary': '0' is less than 1"),
+        (["import", "x.csv", "--list-id", "9" * 5_000], f"'--list-id': '{'9' * 50}' is too large"),
+        (["wait", "j", "--timeout", "soon"], "'--timeout': 'soon' is not a number"),
+        (["wait", "j", "--timeout", "-1"], "'--timeout': '-1' is less than 0"),
+        (["emulator", "--port", "99999"], "'--port': '99999' is more than 65535"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_allowed(capsys, arguments, message):
+    assert main.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"Error: Invalid value for {message}\n" in captured.err
+
+
 @pytest.mark.parametrize("missing", ["MARKETO_REST_URL", "MARKETO_CLIENT_ID", "MARKETO_CLIENT_SECRET"])
 def test_a_missing_credential_is_named(capsys, monkeypatch, missing):
     monkeypatch.delenv(missing)
