@@ -245,7 +245,8 @@ class Orchestrator:
 
         Raises:
             SourceError: a source cannot be imported as it is, or was imported before; nothing was sent.
-            ConfigError: the request cannot be carried out; nothing was sent.
+            ConfigError: the request cannot be carried out, for example because the journal does not know the job that it
+                is to come after; nothing was sent.
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
@@ -316,7 +317,7 @@ class Orchestrator:
         """Return a handle on the job with this id, or the only one whose id starts so.
 
         Raises:
-            JournalError: there is none.
+            JobUnknown: there is none, or more than one.
 
         """
         return self.handle((await self._journal.job(job_id)).id)
@@ -340,7 +341,7 @@ class Orchestrator:
         With ``take_over`` the subscription is taken from a live process that drives it, with the jobs it works on.
 
         Raises:
-            JournalError: a job is not in the journal.
+            JobUnknown: a job is not in the journal.
             ConfigError: a job belongs to another subscription.
             SourceError: a source of a job that was never planned cannot be imported as it is, or one that was moved is
                 another one, and the job is named.
@@ -359,7 +360,7 @@ class Orchestrator:
         Batches under way are seen to their end.  Nothing changes if it has ended, is paused, or is being cancelled.
 
         Raises:
-            JournalError: there is no such job.
+            JobUnknown: there is no such job.
 
         """
         return await self._control.pause(await self._journal.job(job_id), reason)

@@ -11,8 +11,8 @@
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    ├─ JournalError           JournalCorrupt · Fenced · JournalForbidden · JournalUnreachable · JournalVersionUnknown ·
-    │  │                      SubscriptionBusy
+    ├─ JournalError           JobUnknown · JournalCorrupt · Fenced · JournalForbidden · JournalUnreachable ·
+    │  │                      JournalVersionUnknown · SubscriptionBusy
     │  └─ JournalStalled      a passing cause; JournalLocked
     └─ FileUnwritten          of the state or output directory; made again when it can be
 
@@ -147,6 +147,10 @@ class Unavailable(Refused):
 
 class JournalError(OrchestratorError):
     """The journal cannot do what was asked."""
+
+
+class JobUnknown(JournalError):
+    """The journal has no job of this id, or several whose ids begin so."""
 
 
 class JournalCorrupt(JournalError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from orchestrator import preflight
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, JobUnknown
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
 from orchestrator.keeping import Keeper, Means
@@ -84,10 +84,13 @@ class Submission:
         return job, instead
 
     async def _predecessor(self, request: ImportRequest, destination: Destination) -> JobId | None:
-        """Return the job behind whose end this one begins; ConfigError or JournalError if there is none such."""
+        """Return the job behind whose end this one begins; ConfigError if there is none such."""
         if request.after is None:
             return None
-        job = await self._journal.job(request.after)
+        try:
+            job = await self._journal.job(request.after)
+        except JobUnknown as error:
+            raise ConfigError(f"--after: {error}") from None
         if job.host != destination.host:
             raise ConfigError(f"--after {job.id}: that job writes to {job.host}, this one to {destination.host}")
         return job.id

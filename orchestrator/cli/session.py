@@ -27,8 +27,8 @@ from orchestrator.errors import (
     FileUnwritten,
     HeaderError,
     InvalidRequest,
+    JobUnknown,
     JournalCorrupt,
-    JournalError,
     JournalForbidden,
     JournalStalled,
     JournalUnreachable,
@@ -140,10 +140,8 @@ async def find_job(orchestrator: Orchestrator, job_id: str) -> JobHandle:
     """Return the job with this id or beginning; ConfigError if there is none, or more than one."""
     try:
         return await orchestrator.job(job_id)
-    except JournalError as error:
-        if type(error) is JournalError:
-            raise ConfigError(str(error)) from None
-        raise  # the journal itself is not as it should be
+    except JobUnknown as error:
+        raise ConfigError(str(error)) from None
 
 
 def same_flags(common: Common) -> str:

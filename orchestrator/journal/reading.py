@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, or_, select
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import JobUnknown
 from orchestrator.events import Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import CapLearned
@@ -46,10 +46,10 @@ def job(connection: Connection, job_id: str) -> Job:
     starts_so = func.substr(jobs.c.id, 1, len(job_id)) == job_id
     found = list(fetch(connection, select(jobs).where(starts_so, _KEPT).order_by(jobs.c.id).limit(_NAMED_MAX)))
     if not job_id or not found:
-        raise JournalError(f"no job {job_id!r} in this journal; `orchestrator jobs` lists those it knows")
+        raise JobUnknown(f"no job {job_id!r} in this journal; `orchestrator jobs` lists those it knows")
     if len(found) > 1:
         names = ", ".join(str(row["id"]) for row in found)
-        raise JournalError(f"more than one job starts with {job_id!r} ({names} ...); give more of its id")
+        raise JobUnknown(f"more than one job starts with {job_id!r} ({names} ...); give more of its id")
     return codec.unpack_job(found[0])
 
 

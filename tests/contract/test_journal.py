@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator import events as told
-from orchestrator.errors import JournalError
+from orchestrator.errors import JobUnknown, JournalError
 from orchestrator.journal.changes import (
     CallsCounted,
     ChunkChanged,
@@ -124,9 +124,9 @@ async def test_jobs_are_found_by_an_unambiguous_beginning(url):
         assert (await journal.job("abc-1")).id == "abc-1"  # whole, though it begins another
         assert (await journal.job("abc-12")).id == "abc-12"
         for missing in ("ABD", "ab_", "ab%", "", "bc"):
-            with pytest.raises(JournalError, match=f"no job {missing!r}"):
+            with pytest.raises(JobUnknown, match=f"no job {missing!r}"):
                 await journal.job(missing)
-        with pytest.raises(JournalError, match=r"more than one job starts with 'ab' \(abc-1, abc-12, abd"):
+        with pytest.raises(JobUnknown, match=r"more than one job starts with 'ab' \(abc-1, abc-12, abd"):
             await journal.job("ab")
 
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from orchestrator import ImportRequest, Orchestrator, Settings, finishing, hashi
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
 from orchestrator.emulator.config import BODY_BYTES_MAX
-from orchestrator.errors import JournalError, NotDelivered
+from orchestrator.errors import ConfigError, JournalError, NotDelivered
 from orchestrator.events import JobFinished
 from orchestrator.model import ExitCode, Job, JobState, Phase
 from orchestrator.source.opening import sha256_of
@@ -306,6 +307,17 @@ def test_a_submission_that_is_cancelled_is_waited_for_by_nobody(tmp_path, monkey
                     await submitting
             (job,) = (await other.resume()).jobs
             assert (await job.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+def test_a_job_behind_one_that_nobody_knows_is_a_wrong_request(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            for unknown in ("20200101-000000-aaaa", ""):
+                with pytest.raises(ConfigError, match=f"--after: no job '{unknown}' in this journal"):
+                    await orchestrator.submit(replace(request(tmp_path), after=unknown))
+            assert await orchestrator.jobs() == []
 
     asyncio.run(play())
 
