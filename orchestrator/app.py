@@ -261,7 +261,7 @@ class Orchestrator:
         """Go on with an earlier job if it may; a paused one waits until it is resumed by its name."""
         unfinished = earlier.state in (JobState.RUNNING, JobState.INCOMPLETE)
         if unfinished and not request.detach and request.if_known is not IfKnown.SKIP:
-            await self.resume([earlier.id], take_over=take_over)
+            await self.resume([earlier.id], flags=request.flags or None, take_over=take_over)
         return self.handle(earlier.id, known=True)
 
     async def plan(self, request: ImportRequest, *, offline: bool = False) -> Forecast:
@@ -332,12 +332,14 @@ class Orchestrator:
         *,
         on_unknown: OnUnknown | None = None,
         sources: Mapping[str, str] = MappingProxyType({}),
+        flags: str | None = None,
         take_over: bool = False,
     ) -> Resumed:
         """Go on with jobs that a crash, a signal or a temporary cause stopped: those named, or all of them.
 
         ``on_unknown`` is what is done from now on with uploads whose answer is lost; None leaves it as it was.
         ``sources`` has the new path of each source of one named job that was moved; its content must be the same.
+        ``flags`` are what ``ImportRequest.flags`` are, from now on; None leaves them as they were.
         With ``take_over`` the subscription is taken from a live process that drives it, with the jobs it works on.
 
         Raises:
@@ -348,7 +350,7 @@ class Orchestrator:
 
         """
         going, skipped = await self._resumption.resume(
-            job_ids, await self.connect(), on_unknown, sources, take_over=take_over
+            job_ids, await self.connect(), on_unknown, sources, flags=flags, take_over=take_over
         )
         if going:
             await self._drive(force=take_over)

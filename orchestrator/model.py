@@ -126,11 +126,8 @@ class Source:
         """Put cells that were sent under the source's own columns; constants have no place there."""
         if self.mapped is None:
             return tuple(cells)
-        placed = [""] * len(self.columns)
-        for origin, cell in zip(self.mapped.origins, cells, strict=False):
-            if origin is not None:
-                placed[origin] = cell
-        return tuple(placed)
+        placed = dict(zip(self.mapped.origins, cells, strict=False))
+        return tuple(placed.get(place, "") for place in range(len(self.columns)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +286,7 @@ class JobOptions:
     detached: bool = False  # it is sent although no process waits for it
     priority: Priority = Priority.NORMAL
     after: JobId | None = None  # nothing is sent before that job has ended
+    flags: str = ""  # behind a next command, so that it finds the same journal and subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,7 @@ class ImportRequest:
     detach: bool = False  # drive nothing here; whoever drives the subscription sends it, though nobody waits for it
     priority: Priority = Priority.NORMAL  # before which other jobs of the subscription it goes
     after: str | None = None  # the id of a job, or how it alone begins: nothing is sent before that one has ended
+    flags: str = ""  # which the next command in the report needs, as they are typed, a space before them
     out_dir: str | os.PathLike[str] | None = None  # of the report; None: a directory named like the job, here
 
     def __post_init__(self) -> None:
@@ -108,6 +109,7 @@ class ImportRequest:
             waits_for_quota=self.waits_for_quota,
             detached=self.detach,
             priority=self.priority,
+            flags=self.flags,
             if_known=self.if_known or (IfKnown.RESUME if self.key is None else IfKnown.AGAIN),
         )
 

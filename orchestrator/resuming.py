@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.following import UNFINISHED
@@ -42,12 +43,14 @@ class Resumption:
         on_unknown: OnUnknown | None,
         places: Mapping[str, str],
         *,
+        flags: str | None,
         take_over: bool,
     ) -> tuple[list[JobId], list[tuple[JobId, str]]]:
         """Return the jobs that go on, and those that do not with the reason why; without ids, all that may go on.
 
         ``on_unknown`` decides anew what is done with lost answers; None leaves that as it is.  ``places`` has the new
-        path of each source of the one named job that was moved.  With ``take_over`` those that others work on go on, too.
+        path of each source of the one named job that was moved.  ``flags`` are those that next commands need from now on;
+        None leaves them.  With ``take_over`` those that others work on go on, too.
 
         Raises:
             JournalError: a job is not in the journal.
@@ -68,6 +71,8 @@ class Resumption:
             for job in await self._journal.jobs(states=_RESUMABLE)
             if destination.host == job.host or destination.subscription == job.subscription
         ]
+        asked = {"on_unknown": on_unknown, "flags": flags}
+        decided = {name: value for name, value in asked.items() if value is not None}
         going: list[JobId] = []
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
@@ -76,7 +81,7 @@ class Resumption:
             )
             if why_not is None:
                 try:
-                    await self._revive(job, on_unknown, take_over=take_over)
+                    await self._revive(job, decided, take_over=take_over)
                 except (SourceError, ConfigError) as error:
                     if named:
                         raise
@@ -110,12 +115,12 @@ class Resumption:
             return f"it stopped for a lasting cause ({causes}); orchestrator resume {job.id} goes on all the same"
         return None
 
-    async def _revive(self, job: Job, on_unknown: OnUnknown | None, *, take_over: bool) -> None:
-        """Make an unfinished job one that this process waits for."""
+    async def _revive(self, job: Job, decided: Mapping[str, Any], *, take_over: bool) -> None:
+        """Make an unfinished job one that this process waits for; ``decided`` are options of it that are others now."""
         self._calls.adopt(job.id)
-        if on_unknown is not None:
-            decided: JobValues = {"options": replace(job.options, on_unknown=on_unknown)}
-            await self._journal.write_unfenced([JobChanged(job_id=job.id, values=decided)])
+        options = replace(job.options, **decided)
+        if options != job.options:
+            await self._journal.write_unfenced([JobChanged(job_id=job.id, values={"options": options})])
         while (going := self._going(job)) and not await self._journal.write_unfenced(going, as_of=job):
             job = await self._journal.job(job.id)  # it changed meanwhile
         job = await self._journal.job(job.id)

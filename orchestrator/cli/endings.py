@@ -39,8 +39,8 @@ MEANINGS = {
 }
 
 
-def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, flags: str) -> None:
-    """Say how one job ended; ``flags`` are those that the next command needs."""
+def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, flags: str = "") -> None:
+    """Say how one job ended; ``flags`` are those that the next command needs besides those it has."""
     style = {ExitCode.OK: "good", ExitCode.ROWS_FAILED: "warn"}.get(code, "bad")
     console.say()
     console.insist(_headline(summary), style)

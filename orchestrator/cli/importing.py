@@ -16,7 +16,7 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.endings import explain_skipped, tell_canary, tell_code, tell_end
 from orchestrator.cli.flags import OnUnknownAnswer
 from orchestrator.cli.following import Followed, follow
-from orchestrator.cli.session import Interruption, execute, find_job, read_settings, same_flags
+from orchestrator.cli.session import Interruption, execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
@@ -85,7 +85,7 @@ async def run_import(
             owner = await orchestrator.driver() if take_over else None
             with taking_over(owner):
                 handle = await orchestrator.submit(
-                    replace(request, sources=addresses, after=after), take_over=take_over
+                    replace(request, sources=addresses, after=after, flags=flags), take_over=take_over
                 )
             state = (await handle.status()).job.state if handle.known else JobState.RUNNING
             if handle.known:
@@ -201,7 +201,9 @@ def resume_jobs(
                 owner = await orchestrator.driver() if take_over else None
                 places = places_of(moved, await _sources_of(orchestrator, named)) if moved else {}
                 with taking_over(owner):
-                    resumed = await orchestrator.resume(named, on_unknown=decided, sources=places, take_over=take_over)
+                    resumed = await orchestrator.resume(
+                        named, on_unknown=decided, sources=places, flags=flags, take_over=take_over
+                    )
                 explain_skipped(console, resumed.skipped)
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
@@ -312,8 +314,8 @@ class Attendance:
         if self._interruption.code is not None and summary.state not in (JobState.COMPLETE, JobState.CANCELLED):
             summary = await handle.report()  # as far as it is
             code = self._interruption.code
-        job = (await handle.status()).job
+        job = await handle.job()
         if self._console.json:
             self._console.line({"event": "job.summary", "summary": asdict(summary)})
-        tell_end(self._console, summary, Path(job.out_dir), code, self._flags)
+        tell_end(self._console, summary, Path(job.out_dir), code, further_flags(job, self._flags))
         return code

@@ -43,9 +43,10 @@ from orchestrator.errors import (
 )
 from orchestrator.following import JobHandle
 from orchestrator.marketo.transport import PERMANENT_FAULTS
-from orchestrator.model import ExitCode
+from orchestrator.model import ExitCode, Job
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])password=[^&]*")  # of a journal's URL
+_SECRET = re.compile(r"secret[\"']?\s*=", re.IGNORECASE)  # the setting itself, not the file or variable that has it
 
 # What codes mean if they end a command that has begun with nothing.
 _NOTHING_BEGUN = {
@@ -145,12 +146,22 @@ async def find_job(orchestrator: Orchestrator, job_id: str) -> JobHandle:
 
 
 def same_flags(common: Common) -> str:
-    """Return the flags that a next command needs to find the same journal and subscription; empty or with a space."""
+    """Return the flags that a next command needs to find the same journal and subscription; empty or with a space.
+
+    They stand in reports, too, so they hold no secrets.
+    """
+    config = None if common.config is None else common.config.absolute()
     journal = None if common.journal is None else _PASSWORD.sub(r"\1", common.journal)
-    flags = [("--config", common.config), ("--journal", journal), ("--subscription", common.subscription)]
+    flags = [("--config", config), ("--journal", journal), ("--subscription", common.subscription)]
     given = [text for flag, value in flags if value is not None for text in (flag, str(value))]
-    given += [text for value in common.set for text in ("--set", _PASSWORD.sub(r"\1", value))]
+    shown = [_PASSWORD.sub(r"\1", value) for value in common.set if not _SECRET.search(value)]
+    given += [text for value in shown for text in ("--set", value)]
     return f" {shlex.join(given)}" if given else ""
+
+
+def further_flags(job: Job, flags: str) -> str:
+    """Return those of these flags that the next command in a job's summary needs besides its own."""
+    return "" if job.options.flags else flags
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

@@ -12,7 +12,7 @@ from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import tell_code, tell_end
 from orchestrator.cli.following import Followed, shown
-from orchestrator.cli.session import execute, find_job, read_settings, same_flags
+from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import duration, number, rows
 from orchestrator.clock import SystemClock
 from orchestrator.config import Settings
@@ -76,8 +76,9 @@ async def _tell(job: Followed, console: Console, *, over: bool | None, timeout_s
     if console.json:
         console.line({"event": "job.summary", "summary": asdict(summary)})
     if over:
-        directory = Path((await job.handle.status()).job.out_dir)
-        tell_end(console, summary, directory, ExitCode(summary.exit_code), flags)
+        settled = await job.handle.job()
+        code = ExitCode(summary.exit_code)
+        tell_end(console, summary, Path(settled.out_dir), code, further_flags(settled, flags))
         return ExitCode(summary.exit_code)
     counts = summary.rows
     console.say()

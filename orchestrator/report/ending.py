@@ -100,13 +100,17 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 
 def next_command(job: Job, code: ExitCode) -> str:
     """Return the command that a person should run next: correct the input, go on, or look."""
+    return f"orchestrator {shlex.join(_next(job, code))}{job.options.flags}"
+
+
+def _next(job: Job, code: ExitCode) -> list[str]:
     if job.state is JobState.FAILED:
-        return shlex.join(["orchestrator", "plan", *job.paths])
+        return ["plan", *job.paths]
     if code is ExitCode.ROWS_UNKNOWN and job.state is JobState.INCOMPLETE and job.options.on_unknown is OnUnknown.HOLD:
-        return shlex.join(["orchestrator", "resume", job.id, "--on-unknown", "resubmit"])
+        return ["resume", job.id, "--on-unknown", "resubmit"]
     if code in _RESUMABLE and job.state not in (JobState.CANCELLED, JobState.COMPLETE):
-        return shlex.join(["orchestrator", "resume", job.id])
-    return shlex.join(["orchestrator", "status", job.id])
+        return ["resume", job.id]
+    return ["status", job.id]
 
 
 def _code(word: str) -> ExitCode:

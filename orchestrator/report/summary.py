@@ -173,7 +173,7 @@ class Summary:
     waits: Mapping[str, WaitSummary]
     started_at: str | None
     finished_at: str | None
-    next: str  # the command to run next
+    next: str  # the command to run next, with the flags of the import or of the last `resume`, without secrets
 
     def to_json(self) -> str:
         """Return the content of ``summary.json``, fields in the order above."""

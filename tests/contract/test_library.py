@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -307,6 +308,33 @@ def test_a_submission_that_is_cancelled_is_waited_for_by_nobody(tmp_path, monkey
                     await submitting
             (job,) = (await other.resume()).jobs
             assert (await job.wait()).state == JobState.COMPLETE
+
+    asyncio.run(play())
+
+
+def test_the_report_names_the_next_command_with_the_flags_of_whoever_goes_on(tmp_path):
+    wanted = replace(request(tmp_path), flags=" --config /first.toml")
+
+    def following() -> tuple[str, bool]:
+        text = json.loads((tmp_path / "out-a/summary.json").read_text("utf-8"))["next"]
+        return text, f"<code>{text}</code>" in (tmp_path / "out-a/report.html").read_text("utf-8")
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            async with Orchestrator.open(settings) as orchestrator:
+                job = await orchestrator.submit(wanted)
+                orchestrator.drain("sigint")
+                await job.wait()
+                await job.report()
+                assert following() == (f"orchestrator resume {job.id} --config /first.toml", True)
+            for flags, after in (("", ""), (None, ""), (" --set a.b=1", " --set a.b=1"), (None, " --set a.b=1")):
+                async with Orchestrator.open(settings) as orchestrator:
+                    (job,) = (await orchestrator.resume(flags=flags)).jobs
+                    orchestrator.drain("sigint")
+                    await job.wait()
+                    await job.report()
+                    assert following() == (f"orchestrator resume {job.id}{after}", True)
 
     asyncio.run(play())
 

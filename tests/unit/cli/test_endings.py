@@ -260,8 +260,22 @@ def test_next_commands_find_the_same_journal():
     assert same_flags(Common()) == ""
     common = Common(config=Path("my file.toml"), journal="sqlite:///j.db", subscription="eu", set=("a.b=1", "c.d=x y"))
     assert same_flags(common) == (
-        " --config 'my file.toml' --journal sqlite:///j.db --subscription eu --set a.b=1 --set 'c.d=x y'"
+        f" --config '{Path.cwd()}/my file.toml' --journal sqlite:///j.db --subscription eu --set a.b=1 --set 'c.d=x y'"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "subscriptions.eu.client_secret=hush",
+        'subscriptions.eu={client_secret = "hush"}',
+        "http.proxy=http://me:hush@p:1",
+    ],
+)
+def test_next_commands_hold_no_secrets(value):
+    flags = same_flags(Common(set=(value, "subscriptions.eu.client_secret_file=/s")))
+    assert "hush" not in flags
+    assert flags.endswith(" --set subscriptions.eu.client_secret_file=/s")
 
 
 def test_a_reader_that_leaves_does_not_end_the_command(monkeypatch):

@@ -71,6 +71,17 @@ def test_the_next_command_can_be_pasted_into_a_shell(job, state, code, command):
     assert next_command(job(state=state, paths=("my leads.csv", "b.csv")), code) == command
 
 
+@pytest.mark.parametrize(
+    ("state", "begins"),
+    [(INCOMPLETE, "orchestrator resume job-1"), (JobState.FAILED, "orchestrator plan a.csv"),
+     (COMPLETE, "orchestrator status job-1")],
+)  # fmt: skip
+def test_the_next_command_has_the_flags_of_the_import(job, state, begins):
+    options = JobOptions(flags=" --config /x/orchestrator.toml --set limits.slots=5")
+    found = next_command(job(state=state, paths=("a.csv",), options=options), ExitCode.INTERRUPTED)
+    assert found == f"{begins} --config /x/orchestrator.toml --set limits.slots=5"
+
+
 def test_what_is_held_is_decided_by_the_next_command(job):
     held = job(state=INCOMPLETE, options=JobOptions(on_unknown=OnUnknown.HOLD))
     assert next_command(held, ExitCode.ROWS_UNKNOWN) == "orchestrator resume job-1 --on-unknown resubmit"

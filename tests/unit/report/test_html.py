@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from orchestrator.model import BatchId, ExitCode, Finding, JobState, Leads, Phase
+from orchestrator.model import BatchId, ExitCode, Finding, JobOptions, JobState, Leads, Phase
 from orchestrator.report import html
 from orchestrator.report.html import render
 from orchestrator.report.part import Reason, RowKind
@@ -122,8 +122,9 @@ def test_an_unfinished_job_says_so(page, chunk, state, phase, verdict):
 
 
 def test_what_goes_on_is_named_with_what_it_takes(page, chunk):
-    text = page(state=JobState.INCOMPLETE, chunks=[chunk(1, phase=Phase.READY)]).text
-    assert "Next: orchestrator resume job-1 with the same --config and --set as the import" in text
+    options = JobOptions(flags=" --config '/x/my <b>.toml'")
+    text = page(state=JobState.INCOMPLETE, chunks=[chunk(1, phase=Phase.READY)], options=options).text
+    assert "Next: orchestrator resume job-1 --config '/x/my <b>.toml'" in text
 
 
 @pytest.mark.parametrize(
