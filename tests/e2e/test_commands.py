@@ -146,6 +146,7 @@ def test_a_signal_drains_and_the_next_command_goes_on(place: Place, number: sign
     assert ended.summary["rows"]["unsent"] > 0
     written = json.loads((place.directory / "report" / "summary.json").read_text(encoding="utf-8"))
     assert written["state"] == "incomplete"
+    place.marketo.heal()  # the third batch may be still to come
     place.marketo.finish()
     resumed = place.run(*following(ended.err), "--json")
     assert resumed.code == 3, resumed.err
