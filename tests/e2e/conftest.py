@@ -15,16 +15,8 @@ from tests.e2e import kit  # noqa: E402
 _MARKS = itertools.count(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what Python compiles: dozens of processes are started, in trees that are to stay as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("E2E_COMPILED", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
-
 @pytest.fixture(scope="session")
-def shared_marketo(_compiled: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[kit.Emulator]:
+def shared_marketo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kit.Emulator]:
     with kit.emulator(tmp_path_factory.mktemp("marketo")) as emulator:
         yield emulator
 

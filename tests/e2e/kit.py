@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 from tests.e2e.holdings import HOLDINGS
 
+KEPT = ("PATH", "PYTHONPYCACHEPREFIX")  # of the tests' own environment
 PATIENCE_S = 90.0  # the slowest machine shows anything within it
 LOOK_EVERY_S = 0.01
 
@@ -193,9 +194,8 @@ def emulator(directory: Path, **settings: Any) -> Iterator[Emulator]:
 
 def clean_environment(home: Path) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own counts."""
-    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
-    compiled = Path(os.environ["E2E_COMPILED"])
-    return {**kept, "HOME": str(home), "PYTHONPYCACHEPREFIX": str(compiled), "PYTHONWARNINGS": "default"}
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("COVERAGE_")}
+    return {**kept, "HOME": str(home), "PYTHONWARNINGS": "default"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

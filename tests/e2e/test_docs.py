@@ -235,7 +235,7 @@ def typed_pages() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def walks(_compiled: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[list[str]]]]:
+def walks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[list[str]]]]:
     """Walk all pages side by side."""
     example = json.loads((ROOT / "config" / "emulator.example.json").read_text(encoding="utf-8"))
     ours = {"client_id": "emulator", "client_secret": "emulator-secret", "other_clients": []}
