@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code.
+
+    Nothing that a start imports is garbage, so none is looked for until the command's own work begins.
+    """
+    gc.disable()
     _open_streams()
     from orchestrator.cli.main import run
 

@@ -50,3 +50,15 @@ def test_the_spy_sees_what_is_imported():
     _, _, modules = imported_by("jobs", "--set", "no.such=setting")
     assert {"pydantic", "sqlalchemy", "orchestrator.config", "orchestrator.app"} <= modules
     assert "jinja2" not in modules  # only who writes a report waits for it
+
+
+def test_garbage_is_looked_for_only_in_what_the_command_makes(tmp_path):
+    """Nothing imported is looked through, neither at the start nor at the end; afterwards all is as it was."""
+    spied = SPY.replace('"IMPORTED " + " ".join(sys.modules)', "gc.isenabled(), gc.get_freeze_count()")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import gc{spied}", "jobs", "--set", f"state.dir={tmp_path}"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    enabled, frozen = done.stderr.splitlines()[-1].split()
+    assert enabled == "True"
+    assert int(frozen) > 100_000
