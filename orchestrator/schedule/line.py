@@ -74,6 +74,8 @@ class Line:
     def asked(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Take in that a batch was found unfinished."""
         chunk.asked_ms = self._asked_ms = now_ms
+        if chunk.begun_ms is not None:
+            self.pace.note_unfinished(chunk.target, chunk.rows, now_ms - chunk.begun_ms)
 
     def found_waiting(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Take in that a batch still waits although it is one of the oldest: its importer is at somebody else's."""
@@ -118,7 +120,7 @@ class Line:
     def poll_ms(self, chunk: TrackedChunk, needed_ms: int | None) -> int:
         """Return when to ask after a batch; ``needed_ms`` is when the importers may run out of work, if that matters."""
         begun_ms = chunk.accepted_ms if chunk.begun_ms is None else chunk.begun_ms
-        again_ms = max(chunk.due_ms, self._again_ms(chunk, begun_ms))
+        again_ms = max(chunk.due_ms, self._again_ms(chunk, begun_ms, needed_ms))
         likely_ms = self.pace.likely_ms(chunk.target, chunk.rows)
         if not self._knows(chunk) or (chunk.asked_ms or 0) - begun_ms >= NEAR_END * likely_ms:
             return again_ms  # what others took since does not put off what may end any moment
@@ -128,13 +130,18 @@ class Line:
             worth_ms = min(worth_ms, max(needed_ms, fast_ms))
         return max(again_ms, worth_ms)
 
-    def _again_ms(self, chunk: TrackedChunk, begun_ms: int) -> int:
-        """Return when to ask again after a batch, the later the longer it has lasted."""
+    def _again_ms(self, chunk: TrackedChunk, begun_ms: int, needed_ms: int | None) -> int:
+        """Return when to ask again after a batch, the later the longer it has lasted.
+
+        The longest interval of polling is for answers that somebody waits for: not while the importers have work.
+        """
         if chunk.asked_ms is None:
             return chunk.accepted_ms + self._limits.poll_min_ms if chunk.watched else 0
         least_ms, most_ms = self._limits.poll_min_ms, self._limits.poll_max_ms
+        idle_ms = most_ms if needed_ms is None else max(most_ms, needed_ms - chunk.asked_ms)
+        share_ms = max(least_ms, min(idle_ms, (chunk.asked_ms - begun_ms) // INTERVAL_SHARE))
         if self._knows(chunk):
-            return chunk.asked_ms + max(least_ms, min(most_ms, (chunk.asked_ms - begun_ms) // INTERVAL_SHARE))
-        waits_ms = max(least_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
+            return chunk.asked_ms + share_ms
+        waits_ms = max(share_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
         # Others' answers stand in for its own, but not for long: it may have ended while they did not.
-        return min(max(chunk.asked_ms, self._asked_ms) + waits_ms, chunk.asked_ms + 2 * most_ms)
+        return min(max(chunk.asked_ms, self._asked_ms) + waits_ms, chunk.asked_ms + 2 * max(most_ms, share_ms))

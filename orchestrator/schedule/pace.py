@@ -4,7 +4,9 @@ A batch whose end was seen, between two polls close together, is a measurement. 
 finished only says that it took no longer than believed, so it is taken to have been a little faster; a row of such
 batches says more each time, or a belief that is too slow by far would stay for long.  How far batches deviate is
 learned from measurements alone, and from many of them: who takes batches for alike that are not keeps too few of them
-at Marketo and asks too late.
+at Marketo and asks too late.  So as long as that is open, batches are asked after early, that their ends are seen.
+
+Before any batch has ended, the one that is being imported says how long batches last at the least.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ MEASURED_AT_FIRST = 2  # so many measurements this assumption is worth
 MEASURED_MAX = 24  # a new measurement weighs no less than one of so many
 STEADY = 0.2  # of the average: batches that deviate by no more than this are steady
 UNSTEADY_MEASURED_MIN = 5  # with those assumed: a few batches that differ are chance
+EARLY_AT_FIRST = 0.9  # of its likely duration, a batch is asked after then, until it is clear whether all are alike
 LATER_MAX = 0.15  # of its likely duration, a batch is asked after later than that
 DEVIATIONS = 2  # how many mean deviations from the average a batch may be faster
 FASTEST_SHARE = 5  # no batch is expected to be faster than a fifth of the average
@@ -45,6 +48,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._averages: dict[str, _Average] = {}
+        self._unfinished: dict[str, tuple[int, int]] = {}  # before any ended: rows, and for how long already
 
     def note(self, target: str, rows: int, took_ms: float) -> None:
         """Learn from a batch whose end was seen."""
@@ -58,6 +62,11 @@ class Pace:
         average.measured = min(MEASURED_MAX, average.measured + 1)
         average.deviation_ms += (error_ms - average.deviation_ms) / average.measured
         average.unseen = 0
+
+    def note_unfinished(self, target: str, rows: int, lasted_ms: int) -> None:
+        """Learn from a batch that is not finished yet, as long as none was."""
+        if target not in self._averages:
+            self._unfinished[target] = (rows, lasted_ms)
 
     def note_unseen(self, target: str, rows: int, limit_ms: int) -> int:
         """Learn from a batch that took at most this long; return how long it is believed to have taken."""
@@ -103,6 +112,9 @@ class Pace:
 
         Of batches one after another few are fast: the first ``n`` together are by the root of ``n`` times that faster.
         """
+        if target not in self._averages:
+            seen, lasted_ms = self._unfinished.get(target, (rows, 0))
+            return lasted_ms * min(rows, seen) // seen // FASTEST_SHARE
         if not self.knows(target, rows):
             return 0
         likely_ms = self.likely_ms(target, rows)
@@ -110,8 +122,13 @@ class Pace:
         return max(likely_ms // FASTEST_SHARE, round(likely_ms - faster_ms))
 
     def worth_asking_ms(self, target: str, rows: int) -> int:
-        """Return after which time to ask after a batch if nobody hurries: when most, or else many, have ended."""
+        """Return after which time to ask after a batch if nobody hurries: when most, or else many, have ended.
+
+        Earlier as long as it is open whether most end at a time.
+        """
         likely_ms = self.likely_ms(target, rows)
-        if not self.is_steady(target, rows):
+        if self.is_unsteady(target, rows):
             return likely_ms
+        if not self.is_steady(target, rows):
+            return round(likely_ms * EARLY_AT_FIRST)
         return likely_ms + min(self.deviation_ms(target, rows), round(likely_ms * LATER_MAX))

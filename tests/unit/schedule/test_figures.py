@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from bench import queue
 from bench.queue_peers import heart, ten_at_a_time
-from bench.queue_world import run
+from bench.queue_world import World, run
 from orchestrator.schedule.state import Limits
 
 # By the draws behind the first, batches that differ widely look alike for a while.
@@ -18,6 +20,18 @@ WORLDS = [worlds[0] for worlds, _ in DRAWN]
 def test_both_importers_are_busy_with_few_calls_and_few_slots(worlds, demands):
     rows = list(queue._rows(worlds, queue.OURS, heart(Limits()), demands))
     assert [f"{row.figure} is {row.judged}, not {row.demanded}" for row in rows if not row.met] == []
+
+
+@pytest.mark.parametrize("seconds", [900, 1_200, 3_000])
+def test_batches_cost_no_more_calls_the_longer_they_last(seconds):
+    alike = run(queue._even("alike", 1_000 * seconds), heart(Limits()))
+    assert alike.calls_per_batch <= 2.5
+    assert alike.held_mean <= 5
+    rng = Random(seconds)
+    durations_ms = [round(1_000 * seconds * rng.uniform(0.2, 3)) for _ in range(200)]
+    unlike = run(World(name="unlike", pieces=queue._job(durations_ms)), heart(Limits()))
+    assert unlike.calls_per_batch <= 7
+    assert min(alike.utilisation, unlike.utilisation) >= 0.99
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=[world.name for world in WORLDS])
