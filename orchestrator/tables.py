@@ -90,7 +90,9 @@ class Polling(Table):
     """How often an unfinished batch is asked for."""
 
     interval_seconds_min: Real = Field(5.0, ge=0.01, le=3600, description="shortest time between two questions")
-    interval_seconds_max: Real = Field(30.0, ge=0.01, le=3600, description="the longest while somebody waits for the answer")
+    interval_seconds_max: Real = Field(
+        30.0, ge=0.01, le=3600, description="the longest while somebody waits for the answer"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -90,9 +90,10 @@ class Scheduler:
                     commands += self._seeks(now_ms)
                 if not self.short_of_calls:
                     commands += self._submission(now_ms)
-                commands += self._claims(now_ms)
                 commands += self._repairs()
             commands += self._endings()
+            if not self.known.denied:
+                commands += self._claims(now_ms)  # last: jobs that end want none
         wake_ms = self._wake_ms(now_ms)
         if wake_ms is not None:
             commands.append(m.WaitUntil(at_ms=wake_ms))

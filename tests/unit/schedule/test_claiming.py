@@ -102,3 +102,18 @@ def test_behind_a_job_that_can_be_sent_nobody_is_looked_at_further():
     story.job(*(chunk(number) for number in range(901, 917)), name="high", space=EMAIL, priority=Priority.HIGH)
     done = computed(story, keys=stuck_behind_it(story) | {2: [1]})
     assert len(done) == 8 + Limits().claims_ahead_max
+
+
+def test_the_room_that_a_job_leaves_by_its_end_is_others_at_once():
+    story = Story(claims_ahead_max=1)
+    options = {"on_unknown": OnUnknown.HOLD, "priority": Priority.HIGH}
+    story.job(chunk(1), chunk(2), chunk(3), name="held", space=EMAIL, **options)
+    computed(story, most=1)
+    story.lost(1)
+    story.job(chunk(11), chunk(12), name="other", space=EMAIL)
+    for number, conflicts in ((2, [1]), (11, []), (3, [1])):
+        assert story.heart.known.claiming == number
+        story.claims(number, *conflicts)
+        told = story.decide()
+    assert told[:2] == ["finish held held", "claims 12"]
+    assert story.decide() == told[2:]  # each is told once

@@ -268,7 +268,7 @@ def test_a_source_found_changed_while_claims_are_computed_stops():
 def test_a_source_that_stops_twice_stops_once_and_late_claims_are_let_go_of():
     story = Story()
     story.job(chunk(1, body_bytes=9_600_000), chunk(2), chunk(3, source=1), space=EMAIL)
-    assert story.decide() == ["claims 2", "split 1 to 9500000 bytes"]
+    assert story.decide() == ["split 1 to 9500000 bytes", "claims 2"]
     story.stopped(1, Stop.SOURCE_CHANGED)
     assert story.state() == {
         "a": {"ready": [3], "stops": ["source_changed"], "stopped_sources": [0]},
