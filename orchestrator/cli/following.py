@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import View, slip_words
 from orchestrator.cli.words import moment
 from orchestrator.clock import Clock
 from orchestrator.events import EtaSlipped, Event, JobStopAsked, QuotaReached
-from orchestrator.report.summary import Summary, iso
+from orchestrator.model import ExitCode
+from orchestrator.report.summary import iso
 
 if TYPE_CHECKING:
     from orchestrator.following import JobHandle
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 BLOCK_SECONDS = 0.5  # between two drawings of the live block
 LINE_SECONDS = 30.0  # between two lines where nobody watches
 FORETOLD_EVERY_MS = 5_000  # it takes a look at all batches of late
+
+T = TypeVar("T")
 
 
 class Followed:
@@ -30,7 +33,7 @@ class Followed:
         """Begin with nothing shown."""
         self.handle = handle
         self.view = View(label=handle.id, importers=importers)
-        self.declined = False  # somebody was asked whether it goes on, and said no
+        self.code: ExitCode | None = None  # of its end, once that was told
         self._seen = 0
 
     async def watch(self, tell: Callable[[Event], None]) -> None:
@@ -43,8 +46,10 @@ class Followed:
             tell(event)
 
 
-async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> list[Summary]:
-    """Show the jobs until each has ended or stopped; return what became of them, in their order."""
+async def follow(
+    jobs: Sequence[Followed], console: Console, clock: Clock, ended: Callable[[Followed], Awaitable[None]]
+) -> None:
+    """Show the jobs until each has ended or stopped; ``ended`` gets each when it has, while nothing is shown."""
 
     def tell(event: Event) -> None:
         if console.json:
@@ -61,14 +66,34 @@ async def follow(jobs: Sequence[Followed], console: Console, clock: Clock) -> li
             why = f" ({event.reason})" if event.reason else ""
             console.insist(f"Job {event.job_id}: somebody asks to {event.wish} it{why}; nothing more is sent.", "warn")
 
-    async with shown(jobs, console, clock), asyncio.TaskGroup() as tasks:
-        for job in jobs:
-            tasks.create_task(job.watch(tell))
-    return [await job.handle.summary() for job in jobs]
+    async with asyncio.TaskGroup() as tasks:
+        running = {tasks.create_task(job.watch(tell)): job for job in jobs}
+        async for job, task in as_they_end(running, console, clock):
+            if task.exception() is None:  # else the group raises it
+                await ended(job)
+
+
+async def as_they_end(
+    running: dict[asyncio.Task[T], Followed], console: Console, clock: Clock, *, timeout_s: float | None = None
+) -> AsyncIterator[tuple[Followed, asyncio.Task[T]]]:
+    """Show jobs; take each whose task is done out of ``running`` and yield both, until none is left or time is up.
+
+    Nothing is shown while the caller has one of them, so what it says of the job stands still on a terminal.
+    """
+    loop = asyncio.get_running_loop()
+    until = None if timeout_s is None else loop.time() + timeout_s
+    while running:
+        left_s = None if until is None else max(0.0, until - loop.time())
+        async with _shown(list(running.values()), console, clock):
+            done, _ = await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            return
+        for task in [each for each in running if each in done]:
+            yield running.pop(task), task
 
 
 @asynccontextmanager
-async def shown(jobs: Sequence[Followed], console: Console, clock: Clock) -> AsyncIterator[None]:
+async def _shown(jobs: Sequence[Followed], console: Console, clock: Clock) -> AsyncIterator[None]:
     """Show how far the jobs are, meanwhile."""
     async with asyncio.TaskGroup() as tasks:
         showing = tasks.create_task(_show(jobs, console, clock))

@@ -277,36 +277,43 @@ class Attendance:
         self._flags = flags
 
     async def see_through(self, handles: Sequence[JobHandle]) -> ExitCode:
-        """Follow jobs to their ends and tell of each."""
+        """Follow jobs to their ends and tell of each when it has come to its own."""
         console = self._console
         for handle in handles:
             console.say(f"Job {handle.id}")
         followed = [Followed(handle, importers=self._settings.limits.importers) for handle in handles]
-        summaries = await follow(followed, console, SystemClock())
-        while going_on := await self._past_canaries(followed, summaries):
-            await follow(going_on, console, SystemClock())
-            summaries = [await one.handle.summary() for one in followed]
-        codes = [await self._tell(one.handle, summary) for one, summary in zip(followed, summaries, strict=True)]
-        total = worst(codes)
-        if len(codes) > 1:
+        going_on: Sequence[Followed] = followed
+        while going_on:
+            await follow(going_on, console, SystemClock(), self._ended)
+            going_on = await self._past_canaries([one for one in followed if one.code is None])
+        total = worst(one.code for one in followed if one.code is not None)
+        if len(followed) > 1:
             tell_code(console, total)
         return total
 
-    async def _past_canaries(self, followed: Sequence[Followed], summaries: Sequence[Summary]) -> list[Followed]:
+    async def _ended(self, one: Followed) -> None:
+        """Tell how a job ended, unless it paused behind its canary and there is somebody to be asked about it."""
+        summary = await one.handle.summary()
+        paused = summary.state == JobState.PAUSED and "canary" in summary.exit_reasons
+        if not paused or not self._console.asks or self._interruption.code is not None:
+            one.code = await self._tell(one.handle, summary)
+
+    async def _past_canaries(self, paused: Sequence[Followed]) -> list[Followed]:
         """Ask about each job that paused behind its canary; resume and return those that are to go on."""
         going_on = []
-        for one, summary in zip(followed, summaries, strict=True):
-            paused = summary.state == JobState.PAUSED and "canary" in summary.exit_reasons
-            if not paused or one.declined or not self._console.asks or self._interruption.code is not None:
-                continue
-            tell_canary(self._console, summary)
-            question = f"Go on with the other {rows(summary.rows.unsent)}?"
-            if await self._interruption.unless_stopped(self._console.agrees(question)):
+        for one in paused:
+            summary = await one.handle.summary()
+            if self._interruption.code is None and await self._agreed(summary):
                 await self._orchestrator.resume([one.handle.id])
                 going_on.append(one)
             else:
-                one.declined = True
+                one.code = await self._tell(one.handle, summary)
         return going_on
+
+    async def _agreed(self, summary: Summary) -> bool:
+        tell_canary(self._console, summary)
+        question = f"Go on with the other {rows(summary.rows.unsent)}?"
+        return await self._interruption.unless_stopped(self._console.agrees(question))
 
     async def _tell(self, handle: JobHandle, summary: Summary) -> ExitCode:
         """Tell how a job ended; return its code."""

@@ -11,7 +11,7 @@ from orchestrator.app import Orchestrator
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import tell_code, tell_end
-from orchestrator.cli.following import Followed, shown
+from orchestrator.cli.following import Followed, as_they_end
 from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import duration, number, rows
 from orchestrator.clock import SystemClock
@@ -43,35 +43,33 @@ async def wait_for(
     for job in jobs:
         console.say(f"Waiting for job {job.handle.id}")
     try:
-        settled = await _settled(jobs, console, timeout_s)
+        await _see_off(jobs, console, timeout_s, flags)
     except asyncio.CancelledError:
         again = f"orchestrator wait {' '.join(handle.id for handle in handles)}{flags}"
         tell_code(console, ExitCode.SIGINT, again, meaning="no longer waited for; whoever sends goes on")
         return ExitCode.SIGINT
-    codes = [
-        await _tell(job, console, over=over, timeout_s=timeout_s, flags=flags)
-        for job, over in zip(jobs, settled, strict=True)
-    ]
-    total = worst(codes)
-    if len(codes) > 1:
+    total = worst(job.code for job in jobs if job.code is not None)
+    if len(jobs) > 1:
         tell_code(console, total)
     return total
 
 
-async def _settled(jobs: Sequence[Followed], console: Console, timeout_s: float | None) -> list[bool | None]:
-    """Wait for jobs; return of each whether it ended or, False, nobody works on it; None if it was not waited for."""
-    async with shown(jobs, console, SystemClock()), asyncio.TaskGroup() as tasks:
+async def _see_off(jobs: Sequence[Followed], console: Console, timeout_s: float | None, flags: str) -> None:
+    """Wait for jobs; tell of each when it has ended or nobody works on it, of the others when the time is up."""
+    async with asyncio.TaskGroup() as tasks:
         watching = [tasks.create_task(job.watch(lambda event: None)) for job in jobs]
-        waiting = [tasks.create_task(job.handle.settled()) for job in jobs]
-        await asyncio.wait(waiting, timeout=timeout_s)
-        found = [task.result() if task.done() else None for task in waiting]
-        for task in (*watching, *waiting):
-            task.cancel()
-    return found
+        waiting = {tasks.create_task(job.handle.settled()): job for job in jobs}
+        async for job, task in as_they_end(waiting, console, SystemClock(), timeout_s=timeout_s):
+            if task.exception() is None:  # else the group raises it
+                job.code = await _tell(job, console, over=task.result(), timeout_s=timeout_s, flags=flags)
+        for left in (*watching, *waiting):
+            left.cancel()
+    for job in waiting.values():
+        job.code = await _tell(job, console, over=None, timeout_s=timeout_s, flags=flags)
 
 
 async def _tell(job: Followed, console: Console, *, over: bool | None, timeout_s: float | None, flags: str) -> ExitCode:
-    """Tell how a job ended, or why it is waited for no longer; return its code."""
+    """Tell how a job ended or, False, that nobody works on it, or, None, that the time is up; return its code."""
     summary = await job.handle.summary()
     if console.json:
         console.line({"event": "job.summary", "summary": asdict(summary)})
