@@ -27,7 +27,7 @@ from orchestrator.errors import (
     SourceError,
     Unavailable,
 )
-from orchestrator.events import BatchCompleted
+from orchestrator.events import BatchCompleted, ChunkReserved, ChunkUnreserved
 from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
@@ -54,7 +54,7 @@ from orchestrator.report.outlook import Outlook, Way
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Cause, Stop
-from orchestrator.schedule.state import FINAL
+from orchestrator.schedule.state import FINAL, TrackedChunk
 from orchestrator.source.opening import read_span
 
 CAUSES: dict[type[MarketoError], Cause] = {
@@ -209,6 +209,7 @@ class Desk:
         self.jobs: dict[JobId, DrivenJob] = {}
         self._lease = lease
         self._last_batch_id: BatchId | None = None
+        self._reserved: dict[ChunkId, TrackedChunk] = {}
         self._ends: deque[tuple[int, int, int]] = deque(maxlen=ENDS_MAX)  # of any job's batches; rows, the job's begin
 
     async def last_batch_id(self) -> BatchId | None:
@@ -247,6 +248,21 @@ class Desk:
         sent = [one for one in self.jobs.values() if one.job.id in known and known[one.job.id].sends]
         rows = rows_ahead(own, [one.left for one in sent if one is not driven])
         return Way(ends=without_idleness(self._ends), rows=rows, of_others=rows - own.rows)
+
+    async def tell_reserved(self, chunks: Iterable[TrackedChunk]) -> None:
+        """Write which chunks reserve their keys from now on, and which do no more, for whoever asks what others wait for."""
+        now_ms, before = self.clock.now_ms(), self._reserved
+        self._reserved = {chunk.id: chunk for chunk in chunks}
+        begun = [chunk for number, chunk in self._reserved.items() if number not in before]
+        over = [chunk for number, chunk in before.items() if number not in self._reserved]
+        told = [ChunkReserved(job_id=chunk.job.id, ts_ms=now_ms, chunk=chunk.id) for chunk in begun]
+        ended = [
+            ChunkUnreserved(job_id=chunk.job.id, ts_ms=now_ms, chunk=chunk.id)
+            for chunk in over
+            if chunk.phase is Phase.READY
+        ]
+        if told or ended:
+            await self.write(*(Told(event=event) for event in (*told, *ended)))
 
     async def confirm(self) -> None:
         """Raise `JournalError` unless this process drives the subscription at this moment."""

@@ -9,7 +9,7 @@ journal still says that it was under way if all of it has left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -33,11 +33,12 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import ENDED, DayCalls, Lease
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import next_try_ms, quota_day
-from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Source, Wish
+from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
 from orchestrator.occupants import Occupants
 from orchestrator.offload import Offload
 from orchestrator.outcome import job_directory
 from orchestrator.probes import Probes
+from orchestrator.prospect import is_like_before
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.core import Scheduler
 from orchestrator.schedule.messages import Stop
@@ -46,7 +47,6 @@ from orchestrator.uploads import Uploads
 
 LOOK_FOR_JOBS_MS = 1_000  # how long a job that another process journalled may wait to be seen
 
-TRUSTED_FOR_MS = 30 * 86_400_000  # what went well longer ago says little about the next job
 USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often tells little
 # The first upload waits for it: an answer of Marketo's also tells its clock, and by that an upload whose answer is lost
 # can be told from what was there before.
@@ -242,6 +242,7 @@ class Driver:
             return
         self._looked_ms = now_ms
         await self._count_calls()
+        await self._desk.tell_reserved(self._scheduler.turns.reserved(now_ms))
         await self._desk.confirm()  # a process that was stopped may have lost the subscription meanwhile
         for job in await self._journal.jobs(host=self._lease.host, states=ALIVE):
             elsewhere = not_at(self._home, job)
@@ -351,19 +352,13 @@ class Driver:
             waits_for_quota=job.options.waits_for_quota,
             on_unknown=job.options.on_unknown,
             priority=job.options.priority,
-            trusted=await self._is_like_before(job, driven.sources),
+            trusted=await is_like_before(self._journal, job, driven.sources, self._clock.now_ms()),
         )
         self._scheduler.apply(arrived, self._clock.now_ms())
         for chunk in chunks:
             if chunk.phase is Phase.SUBMITTING and self._submission is None:
                 await self._uploads.note_lost(driven, chunk)
         self._log.info("job.taken_in", job_id=job.id, sends=sends, chunks=len(chunks))
-
-    async def _is_like_before(self, job: Job, sources: Sequence[Source]) -> bool:
-        """Tell whether rows of the same columns as each of these sources went well into the job's target of late."""
-        headers = {source.header for source in sources}
-        since_ms = self._clock.now_ms() - TRUSTED_FOR_MS
-        return await self._journal.went_well(job.host, job.target, headers, since_ms=since_ms)
 
     def _take_out(self, job: JobId) -> None:
         """Forget a job that has ended, and look at once whether somebody wants it again by now."""

@@ -101,6 +101,22 @@ class ChunkAdopted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkReserved(Event):
+    """Others went before a chunk for so long that it reserves its keys: nothing that shares them is sent before it."""
+
+    name = "chunk.reserved"
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkUnreserved(Event):
+    """A chunk that is still unsent reserves its keys no more."""
+
+    name = "chunk.unreserved"
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSplit(Event):
     """A chunk was cut into parts."""
 

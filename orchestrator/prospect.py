@@ -17,14 +17,16 @@ from orchestrator.errors import JournalError, JournalUnreachable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import ENDED, Backlog, DayCalls, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
-from orchestrator.model import RANKS, Job, JobId, JobState, Target
+from orchestrator.model import RANKS, Chunk, Job, JobId, JobState, Phase, Source, Target
 from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
 from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect, without_idleness
 from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.tables import Limits
 
 JOBS_LEARNED_FROM = 20  # the latest finished ones
+TRUSTED_FOR_MS = 30 * 86_400_000  # what went well longer ago says little about the next job
 _GOING_ON = (JobState.PLANNING, JobState.RUNNING)
+_FINISHED = (Phase.DONE, Phase.COLLECTING)
 ALIKE = 10  # times fewer rows; what is even smaller tells little, for beginning and ending take their time
 # Without experience: what users report of Marketo lies between these; Adobe states no figure.
 ROWS_PER_SECOND_ASSUMED = (50.0, 500.0)
@@ -119,6 +121,12 @@ async def earlier_speed(journal: Journal, host: str, target: Target, rows: int) 
     return learned_speed(done, rows)
 
 
+async def is_like_before(journal: Journal, job: Job, sources: Sequence[Source], now_ms: int) -> bool:
+    """Tell whether rows of the same columns as each of these sources went well into the job's target of late."""
+    headers = {source.header for source in sources}
+    return await journal.went_well(job.host, job.target, headers, since_ms=now_ms - TRUSTED_FOR_MS)
+
+
 class Prospects:
     """Foretells the ends of jobs."""
 
@@ -149,6 +157,15 @@ class Prospects:
         behind = await self._behind(job)
         eta = None if behind is not None and behind.stopped else await self._eta(job, today, limits)
         return Prospect(eta=eta, calls_end=self.day_end(today, limits), behind=behind)
+
+    async def proving(self, job: Job, sources: Sequence[Source], chunks: Sequence[Chunk]) -> bool:
+        """Tell whether nothing more of a job is sent before its first batch is complete."""
+        if job.state is not JobState.RUNNING or any(chunk.phase in _FINISHED for chunk in chunks):
+            return False
+        if any(chunk.batch_failures for chunk in chunks):
+            return True
+        careful = self._settings.schedule.slow_start
+        return careful and not await is_like_before(self._journal, job, sources, self._clock.now_ms())
 
     async def _behind(self, job: Job) -> Behind | None:
         """Return what a job waits for: the first of those before it that stands still, else the one right before it."""

@@ -10,7 +10,7 @@ from textwrap import indent
 from typing import Any
 
 from orchestrator.app import Orchestrator
-from orchestrator.blocking import Blocker
+from orchestrator.blocking import Blocker, Why
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import behind_words, eta_words
@@ -183,9 +183,16 @@ def _deadline_lines(status: JobStatus) -> list[str]:
 
 def _blocker_words(blocker: Blocker) -> str:
     batch = "" if blocker.batch_id is None else f", batch {blocker.batch_id}"
+    if blocker.why is Why.SLOW_START:
+        return (
+            f"chunk {blocker.waiting} for chunk {blocker.chunk}{batch}: slow start, the second batch of the job waits until "
+            "the first is complete"
+        )
     why = "they share keys" if blocker.shared else "the same static list, or another lookup field"
     if blocker.shared is None:
         why = "its keys cannot be read here, so they may be the same"
+    if blocker.why is Why.RESERVED:
+        why = f"it was passed over for long, so it reserves its keys since {moment(blocker.since_ms)}; {why}"
     return f"chunk {blocker.waiting} for chunk {blocker.chunk} of job {blocker.job_id}{batch}: {why}"
 
 

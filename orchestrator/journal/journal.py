@@ -129,6 +129,10 @@ class Journal:
         """Return the jobs of a subscription that run, and the latest ends of batches, of jobs ended since a moment too."""
         return await self._read(reading.backlog, host, since_ms, ends_max)
 
+    async def reserved(self, host: str, *, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:
+        """Return which chunks of a subscription reserve their keys, by what was told since a moment."""
+        return await self._read(reading.reserved, host, since_ms)
+
     async def last_batch_id(self, host: str) -> BatchId | None:
         """Return the highest batch id that is known of a subscription, None if there is none."""
         return await self._read(reading.last_batch_id, host)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, func, or_, select
 
 from orchestrator.errors import JobUnknown
-from orchestrator.events import Event
+from orchestrator.events import ChunkReserved, ChunkUnreserved, Event
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import CapLearned
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
@@ -238,6 +238,26 @@ def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)
     query = select(jobs).where(_KEPT, jobs.c.host == host, jobs.c.id.in_(sent)).order_by(jobs.c.created_ms, jobs.c.id)
     return [codec.unpack_job(row) for row in fetch(connection, query)]
+
+
+def reserved(connection: Connection, host: str, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:
+    """Return the chunks of which it was told since a moment that they reserve their keys: since when, and their jobs."""
+    query = (
+        select(events)
+        .join(jobs, jobs.c.id == events.c.job_id)
+        .where(_KEPT, jobs.c.host == host, jobs.c.state == JobState.RUNNING)
+        .where(events.c.ts_ms >= since_ms, events.c.name.in_((ChunkReserved.name, ChunkUnreserved.name)))
+        .order_by(events.c.seq)
+    )
+    found: dict[ChunkId, tuple[int, JobId]] = {}
+    for row in fetch(connection, query):
+        event = codec.unpack_event(row)
+        match event:
+            case ChunkReserved():
+                found[ChunkId(event.chunk)] = (event.ts_ms, event.job_id)
+            case ChunkUnreserved():
+                found.pop(ChunkId(event.chunk), None)
+    return found
 
 
 def learned_cap(connection: Connection, host: str) -> CapLearned | None:

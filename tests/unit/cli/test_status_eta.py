@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from orchestrator.blocking import Blocker, Why
 from orchestrator.cli.showing import status_document, status_lines
+from orchestrator.cli.words import moment
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
@@ -40,6 +44,32 @@ def status(done: int, prospect: Prospect = NOTHING) -> JobStatus:
         attended=False,
         driver=None,
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"shared": True, "batch_id": BatchId(1002)}, "chunk 7 for chunk 3 of job j-2, batch 1002: they share keys"),
+        (
+            {"shared": None, "batch_id": None},
+            "chunk 7 for chunk 3 of job j-2: its keys cannot be read here, so they may be the same",
+        ),
+        (
+            {"shared": True, "batch_id": None, "why": Why.RESERVED, "since_ms": NOW_MS},
+            f"chunk 7 for chunk 3 of job j-2: it was passed over for long, so it reserves its keys since {moment(NOW_MS)}; "
+            "they share keys",
+        ),
+        (
+            {"shared": None, "batch_id": BatchId(1002), "why": Why.SLOW_START},
+            "chunk 7 for chunk 3, batch 1002: slow start, the second batch of the job waits until the first is complete",
+        ),
+    ],
+)
+def test_what_the_next_rows_wait_for_is_told(facts, words):
+    blocker = Blocker(waiting=ChunkId(7), chunk=ChunkId(3), job_id=JobId("j-2"), **facts)
+    known = replace(status(4), blockers=(blocker,))
+    assert f"  waits     {words}" in status_lines(known, "", now_ms=NOW_MS)
+    assert status_document(known)["blockers"][0]["why"] == blocker.why
 
 
 def test_what_is_foretold_is_told():
