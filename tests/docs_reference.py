@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import types
 from collections.abc import Iterator
 from enum import Enum
@@ -286,7 +287,8 @@ def answers_page() -> str:
             done = row.action.value[0].upper() + row.action.value[1:]
             lines.append(f"| {code} | {row.wording.replace('%s', '…')} | {done}.{GONE if row.gone else ''} |")
         parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
-    parts.append(f"Any other code, and any answer that makes no sense: {UNDOCUMENTED.action.value}.\n")
+    other = f"Any other code, and any answer that makes no sense: {UNDOCUMENTED.action.value}."
+    parts.append(f"{textwrap.fill(other, 120)}\n")
     return "\n".join(parts)
 
 
