@@ -1,13 +1,14 @@
 """Which chunks share keys: the claims of every chunk that may soon be sent or is under way.
 
 A chunk's claims are a sorted array of fingerprints, kept in a file until its batch is finished, so a restart
-finds the claims of what is at Marketo even if the source is gone.  A file that is damaged is made anew; one that
-cannot be written is done without.  A chunk whose claims can no longer be found out shares a key with every other:
+finds the claims of what is at Marketo even if the source is gone.  The file ends with a seal over all of it: one that
+is damaged is made anew, and one that cannot be written is done without.  A chunk whose claims can no longer be found out shares a key with every other:
 waiting for it costs time, guessing could cost records.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from orchestrator.source.keys import overlap, overlaps
 
 Fingerprints = NDArray[np.uint64]
 
+SEAL = 0x434C_4D31 << 32  # before the checksum; without it, a file of zeros would be one without claims
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -37,7 +40,7 @@ class Claim:
 
 def file_of(directory: Path, chunk: Chunk) -> Path:
     """Return where the claims of a chunk are kept, of a job with this part of the state directory."""
-    return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.npy"
+    return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.claims"
 
 
 def in_common(ours: Path, theirs: Path) -> bool | None:
@@ -117,18 +120,23 @@ def _sharing(ours: Fingerprints | None, others: Sequence[Claim]) -> Iterator[Chu
 def _load(file: Path) -> Fingerprints | None:
     """Return the claims that are in a file; None if there is none, or none that is whole."""
     try:
-        found = np.lib.format.open_memmap(file, mode="r")
-    except (OSError, ValueError, EOFError):
+        found = np.memmap(file, np.uint64, mode="r")
+    except (OSError, ValueError):  # there is none, it is empty, or it does not end with a whole number
         return None
-    whole = found.dtype == np.uint64 and found.ndim == 1 and bool((found[1:] > found[:-1]).all())
-    return found if whole else None
+    claims, seal = found[:-1], int(found[-1])
+    return claims if seal == _seal(claims) and bool((claims[1:] > claims[:-1]).all()) else None
+
+
+def _seal(claims: Fingerprints) -> int:
+    """Return the number that stands behind claims in their file."""
+    return SEAL | zlib.crc32(claims.data)
 
 
 def _keep(file: Path, fingerprints: Fingerprints) -> Fingerprints:
     """Write claims to a file; return them as they stand there, or in memory if they cannot be written."""
     try:
         with replacing(file) as target:
-            np.save(target, fingerprints, allow_pickle=False)
+            target.write(np.append(fingerprints, np.uint64(_seal(fingerprints))).tobytes())
     except OrchestratorError:
         return fingerprints
     written = _load(file)

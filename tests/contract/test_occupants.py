@@ -72,7 +72,7 @@ def test_what_a_cancelled_job_left_in_doubt_still_has_its_keys(tmp_path, driven,
         async with emulated(tmp_path) as (settings, running):
             asked = request(tmp_path, rows=20)
             job_id = await cancelled_in_doubt(settings, running, asked, driven=driven)
-            (claims,) = (tmp_path / "state" / "jobs" / job_id / "claims").glob("*.npy")
+            (claims,) = (tmp_path / "state" / "jobs" / job_id / "claims").glob("*.claims")
             if not kept:
                 claims.unlink()
             asked_again = corrected(asked)

@@ -1,11 +1,12 @@
 """The claims that are held: which chunks share a key with a new one."""
 
 import asyncio
+import zlib
 
 import numpy as np
 import pytest
 
-from orchestrator.claims import ClaimStore
+from orchestrator.claims import SEAL, ClaimStore, in_common
 from orchestrator.errors import SourceError
 from orchestrator.model import ChunkId
 from orchestrator.offload import Offload
@@ -23,7 +24,7 @@ def held(directory, *claims):
                 await store.hold(
                     ChunkId(f"c{at}"),
                     space,
-                    directory / f"c{at}.npy",
+                    directory / f"c{at}.claims",
                     under_way=under_way,
                     compute=lambda keys=keys: compute(keys),
                 )
@@ -58,3 +59,34 @@ def test_a_chunk_that_is_not_under_way_needs_its_source(tmp_path):
 def test_claims_that_were_kept_are_not_computed_again(tmp_path):
     assert held(tmp_path, ([1], SPACE, False)) == [[]]
     assert held(tmp_path, (None, SPACE, False), ([1], SPACE, False)) == [[], ["c0"]]
+
+
+def test_each_bit_that_is_not_as_it_was_written_is_noticed_and_so_is_each_byte_that_is_missing(tmp_path):
+    held(tmp_path, ([1, 2**40, 2**64 - 1], SPACE, False), ([7], SPACE, False), ([], SPACE, False))
+    whole, file, none = (tmp_path / f"c{at}.claims" for at in range(3))
+    assert in_common(whole, file) is False
+    assert in_common(whole, none) is False
+    for content in (file.read_bytes(), none.read_bytes()):
+        damaged = [content[:at] for at in range(len(content))]
+        damaged += [content + bytes(size) for size in (1, 8)]
+        for at, byte in enumerate(content):
+            damaged += [content[:at] + bytes([byte ^ 1 << bit]) + content[at + 1 :] for bit in range(8)]
+        for each in (*damaged, bytes(len(content))):
+            file.write_bytes(each)
+            assert in_common(whole, file) is None, each
+
+
+def test_claims_of_a_damaged_file_are_found_out_anew(tmp_path):
+    assert held(tmp_path, ([1, 2], SPACE, False)) == [[]]
+    file = tmp_path / "c0.claims"
+    content = file.read_bytes()
+    for damaged in (content[:-1], content[8:], content[8:16] + content[:8] + content[16:], b"", b"no claims at all"):
+        file.write_bytes(damaged)
+        assert held(tmp_path, ([1, 2], SPACE, False), ([2], SPACE, False)) == [[], ["c0"]]
+        assert file.read_bytes() == content
+
+
+def test_claims_out_of_order_are_found_out_anew(tmp_path):
+    falling = np.array([2, 1], np.uint64)
+    (tmp_path / "c0.claims").write_bytes(np.append(falling, np.uint64(SEAL | zlib.crc32(falling.data))).tobytes())
+    assert held(tmp_path, ([1, 2], SPACE, False), ([1], SPACE, False)) == [[], ["c0"]]
