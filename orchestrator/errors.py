@@ -4,7 +4,8 @@
 
     OrchestratorError
     ├─ ConfigError
-    ├─ SourceError            EncodingError · HeaderError · RecordTooLarge · UnterminatedQuote · SourceChanged · NoRoom
+    ├─ SourceError            AlreadyGiven · EncodingError · HeaderError · RecordTooLarge · UnterminatedQuote ·
+    │                         SourceChanged · NoRoom
     ├─ MarketoError           .subscription .request_id .code
     │  ├─ NotDelivered        certain: safe to send again
     │  ├─ DeliveryUnknown     sent, answer lost: reconcile before sending again
@@ -37,6 +38,14 @@ class ConfigError(OrchestratorError):
 class SourceError(OrchestratorError):
     """A source cannot be imported as it is; nothing of it was sent."""
 
+    def __init__(self, message: str, *, next_command: str | None = None) -> None:
+        super().__init__(message)
+        self.next_command = next_command  # what helps, if a command does
+
+
+class AlreadyGiven(SourceError):
+    """The content, or the key, is that of an earlier job, and no other is made of it."""
+
 
 class EncodingError(SourceError):
     """The bytes are not the text encoding they should be."""
@@ -44,10 +53,6 @@ class EncodingError(SourceError):
 
 class HeaderError(SourceError):
     """The header record is missing, or a column of it is wrong."""
-
-    def __init__(self, message: str, *, next_command: str | None = None) -> None:
-        super().__init__(message)
-        self.next_command = next_command  # what helps, if a command does
 
 
 class RecordTooLarge(SourceError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from orchestrator.claims import Fingerprints
-from orchestrator.model import Source, Span
+from orchestrator.model import JobId, Source, Span
 from orchestrator.offload import Offload
 from orchestrator.prospect import Speed
 from orchestrator.source.inventory import Inventory
@@ -55,6 +55,7 @@ class Forecast:
     rows_beyond_recall_max: int
     seconds: Seconds
     inventory: Inventory
+    refused_for: JobId | None  # the job that imported the same before, so that an import of it would be refused
     warnings: tuple[str, ...]
 
 
@@ -95,6 +96,7 @@ def forecast(
     calls_per_day: int,
     planning_ms: int,
     inventory: Inventory,
+    refused_for: JobId | None = None,
     notes: Sequence[str] = (),
 ) -> Forecast:
     """Put together what an import would take; ``notes`` are what else is to be known."""
@@ -123,6 +125,7 @@ def forecast(
             basis=speed.basis,
         ),
         inventory=inventory,
+        refused_for=refused_for,
         warnings=(
             *notes,
             *(warning for plan in plans for warning in plan.warnings),

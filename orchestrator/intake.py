@@ -21,7 +21,7 @@ from orchestrator.clock import Clock
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.draft import draft
-from orchestrator.errors import ConfigError, JournalError, NoRoom, SourceError
+from orchestrator.errors import AlreadyGiven, ConfigError, JournalError, NoRoom, SourceError
 from orchestrator.fetching import fetch
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
@@ -226,8 +226,8 @@ class Intake:
         is the same, or this one, as another process made it meanwhile.
 
         Raises:
-            SourceError: a source, or the target, is not as it must be, or was given before; the journal has the job
-                as failed.
+            SourceError: a source, or the target, is not as it must be; the journal has the job as failed.
+            AlreadyGiven: it was given before, and is refused for that; nothing is written of it.
             NoRoom: a copy of a source cannot be made now; the job can be resumed.
             MarketoError: Marketo cannot be asked.
 
@@ -244,7 +244,7 @@ class Intake:
             with self._calls.on_behalf_of(job.id):
                 prepared = await self.prepare(located, job.target, job.options, workspace=workspace)
             instead = await self._write_plan(job, prepared)
-        except NoRoom:  # that passes: it is planned anew by whoever resumes it
+        except (NoRoom, AlreadyGiven):  # the one passes, and the job is planned anew; of the other one there is no job
             raise
         except (SourceError, ConfigError) as error:
             if await self.refuse(job, error) or (instead := await self._journal.job(job.id)).state is JobState.FAILED:
@@ -274,7 +274,7 @@ class Intake:
         skipped = [Finding(kind="check_skipped", message=why) for why in prepared.known.skipped]
         ignored = [KEYS_NOT_COMPARED] if job.options.on_repeated_key is RepeatedKeys.IGNORE else []
         sources = tuple(plan.source for plan in prepared.plans)
-        fingerprint = fingerprint_of(job, sources, prepared.spans)
+        fingerprint = fingerprint_of(job.target, sources, prepared.spans, job_id=job.id)
         planned = JobPlanned(
             job_id=job.id,
             sources=sources,
@@ -302,6 +302,10 @@ class Intake:
             "Other imports of it may come and go; try again when they have ended."
         )
 
+    async def given(self, host: str, target: Target, prepared: Prepared) -> Job | None:
+        """Return the job of the same content and target, the latest of several; None if there is none."""
+        return await self._ledger.given(host, target, [plan.source for plan in prepared.plans], prepared.spans)
+
     async def refuse(self, job: Job, error: Exception) -> bool:
         """Write that a job was refused before anything of it was sent; False if another process was sooner."""
         ended: JobValues = {
@@ -309,6 +313,7 @@ class Intake:
             "finished_ms": self._clock.now_ms(),
             "exit_code": ExitCode.INPUT_REFUSED,
             "exit_reasons": ("input_refused",),
+            "options": replace(job.options, helps=getattr(error, "next_command", None)),
         }
         finding = Finding(kind="input_refused", message=str(error))
         return await self._journal.write_unfenced(

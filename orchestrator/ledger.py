@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.errors import SourceError
+from orchestrator.errors import AlreadyGiven, SourceError
 from orchestrator.journal.changes import SourceMoved
 from orchestrator.journal.journal import Journal
 from orchestrator.log import library_logger
-from orchestrator.model import IfKnown, Job, JobId, JobState, Source, Span
+from orchestrator.model import IfKnown, Job, JobId, JobState, Source, Span, Target
 from orchestrator.offload import Offload
 from orchestrator.source.opening import inspect, sha256_of
 
@@ -28,9 +28,9 @@ UNFINISHED: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE)
 _PIECE_BYTES: Final = 1 << 20
 
 
-def fingerprint_of(job: Job, sources: Sequence[Source], spans: Sequence[Span]) -> str:
+def fingerprint_of(target: Target, sources: Sequence[Source], spans: Sequence[Span], *, job_id: str) -> str:
     """Return what tells apart content and target of jobs that were cut alike, in hex; no rows are like no others."""
-    digest = hashlib.sha256(repr(job.target).encode() + (b"" if spans else job.id.encode()))
+    digest = hashlib.sha256(repr(target).encode() + (b"" if spans else job_id.encode()))
     for source in sources:
         digest.update(repr(_shape(source)).encode())
     for span in spans:
@@ -57,7 +57,7 @@ class Ledger:
         Those that only seem to be, for their checksums are equal, are added to ``unlike``.
 
         Raises:
-            SourceError: a job with the same key has another target or content, or the user wants no known content.
+            AlreadyGiven: a job with the same key has another target or content, or the user wants no known content.
 
         """
         others = [
@@ -67,16 +67,35 @@ class Ledger:
         ]
         for other in others if job.key is not None else ():  # a key counts more than content: that may be given again
             if other.key == job.key and other.state is not JobState.FAILED:
-                if not await self._same(other, job, sources, fingerprint, unlike):
-                    raise SourceError(
+                if not await self._same(other, job.target, sources, fingerprint, unlike):
+                    raise AlreadyGiven(
                         f"the key {job.key!r} belongs to job {other.id}, which has another target or content; "
-                        "nothing was sent. Give this import another key."
+                        "nothing was sent. Give this import another key.",
+                        next_command=f"orchestrator status {other.id}",
                     )
                 return other
-        looked_for = job.options.if_known is not IfKnown.AGAIN and any(source.rows for source in sources)
-        for other in others if looked_for else ():
-            if other.state in GIVEN and await self._same(other, job, sources, fingerprint, unlike):
-                _judge(other, job.options.if_known)
+        if job.options.if_known is IfKnown.AGAIN:
+            return None
+        found = await self._like(others, job.target, sources, fingerprint, unlike)
+        if found is not None and refuses(found, job.options.if_known):
+            done = "was imported by" if found.state is JobState.COMPLETE else "is that of"
+            raise AlreadyGiven(
+                f"this content {done} job {found.id} ({found.state}) for the same target; nothing was sent. "
+                "--force imports it once more.",
+                next_command=f"orchestrator status {found.id}",
+            )
+        return found
+
+    async def given(self, host: str, target: Target, sources: Sequence[Source], spans: Sequence[Span]) -> Job | None:
+        """Return the latest job whose content and target are these; None if there is none."""
+        others = [other for other in reversed(await self._journal.jobs(host=host)) if other.fingerprint]
+        return await self._like(others, target, sources, fingerprint_of(target, sources, spans, job_id=""), set())
+
+    async def _like(
+        self, others: Sequence[Job], target: Target, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]
+    ) -> Job | None:
+        for other in others if any(source.rows for source in sources) else ():
+            if other.state in GIVEN and await self._same(other, target, sources, fingerprint, unlike):
                 return other
         return None
 
@@ -91,9 +110,9 @@ class Ledger:
             await self._journal.write_unfenced(moved, only_from=UNFINISHED)
 
     async def _same(
-        self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]
+        self, other: Job, target: Target, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]
     ) -> bool:
-        if other.id in unlike or not await self._alike(other, job, sources, fingerprint):
+        if other.id in unlike or not await self._alike(other, target, sources, fingerprint):
             return False
         for own, given in zip(await self._journal.sources(other.id), sources, strict=True):
             if not await self._proven(other, own, given):
@@ -117,11 +136,11 @@ class Ledger:
         self._log.warning("content.judged_by_checksums", source=given.path, same_as=other.id, reason=why)
         return True
 
-    async def _alike(self, other: Job, job: Job, sources: Sequence[Source], fingerprint: str) -> bool:
+    async def _alike(self, other: Job, target: Target, sources: Sequence[Source], fingerprint: str) -> bool:
         """Tell whether the checksums of what is sent are those of an earlier job."""
         if other.fingerprint == fingerprint:
             return True
-        if other.target != job.target:
+        if other.target != target:
             return False
         known = await self._journal.sources(other.id)
         if list(map(_shape, known)) != list(map(_shape, sources)):
@@ -133,14 +152,9 @@ class Ledger:
         return True
 
 
-def _judge(other: Job, if_known: IfKnown) -> None:
-    """Refuse what was given before, if the user wants that, or if it is through and was to be resumed."""
-    if if_known is IfKnown.REFUSE or (if_known is IfKnown.RESUME and other.state is JobState.COMPLETE):
-        done = "was imported by" if other.state is JobState.COMPLETE else "is that of"
-        raise SourceError(
-            f"this content {done} job {other.id} ({other.state}) for the same target; nothing was sent. "
-            "--force imports it once more."
-        )
+def refuses(earlier: Job, if_known: IfKnown) -> bool:
+    """Tell whether what was given before is refused: if the user wants that, or it is through and was to be resumed."""
+    return if_known is IfKnown.REFUSE or (if_known is IfKnown.RESUME and earlier.state is JobState.COMPLETE)
 
 
 def is_there(source: Source) -> bool:

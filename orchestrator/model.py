@@ -287,6 +287,7 @@ class JobOptions:
     priority: Priority = Priority.NORMAL
     after: JobId | None = None  # nothing is sent before that job has ended
     flags: str = ""  # behind a next command, so that it finds the same journal and subscription
+    helps: str | None = None  # the next command, known when the job was refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

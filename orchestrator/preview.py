@@ -13,7 +13,8 @@ from orchestrator.connection import Connection
 from orchestrator.forecast import Conflicts, Forecast, count_conflicts, forecast
 from orchestrator.intake import Intake, Prepared
 from orchestrator.journal.journal import Journal
-from orchestrator.model import RepeatedKeys, Source
+from orchestrator.ledger import refuses
+from orchestrator.model import IfKnown, Job, RepeatedKeys, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory
 from orchestrator.prospect import assumed_speed, earlier_speed
@@ -82,17 +83,26 @@ class Preview:
                 )
             inventory = await self._take_inventory(prepared, workspace)
         rows = sum(plan.source.rows for plan in prepared.plans)
-        speed = None if host is None else await earlier_speed(self._journal, host, request.target, rows)
+        earlier, speed, if_known = None, None, request.options().if_known
+        if host is not None:
+            speed = await earlier_speed(self._journal, host, request.target, rows)
+            if if_known is not IfKnown.AGAIN:
+                earlier = await self._intake.given(host, request.target, prepared)
         return forecast(
             prepared.plans,
             conflicts=conflicts,
-            speed=assumed_speed(limits.importers) if speed is None else speed,
+            speed=assumed_speed(min(limits.importers, max(1, len(prepared.spans)))) if speed is None else speed,
             depth=limits.usual_depth,
             depth_max=limits.greatest_depth,
             calls_per_day=self._connection.limits().calls_per_day,
             planning_ms=prepared.planning_ms,
             inventory=inventory,
-            notes=(*prepared.known.skipped, *(note.message for note in prepared.notes)),
+            refused_for=earlier.id if earlier is not None and refuses(earlier, if_known) else None,
+            notes=(
+                *([] if earlier is None else [_given_before(earlier, if_known)]),
+                *prepared.known.skipped,
+                *(note.message for note in prepared.notes),
+            ),
         )
 
     async def check(self, request: ImportRequest, *, offline: bool) -> Checked:
@@ -132,3 +142,12 @@ class Preview:
         with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as directory:
             workspace = Workspace(copies_directory(directory))
             return await self._intake.draft(located, request.target, request.options(), workspace=workspace)
+
+
+def _given_before(earlier: Job, if_known: IfKnown) -> str:
+    """Say what an import does with content that was given before."""
+    if refuses(earlier, if_known):
+        does = "import refuses it unless --force is given"
+    else:
+        does = "import makes no other job of it" + (", but goes on with that one" if if_known is IfKnown.RESUME else "")
+    return f"given before, as job {earlier.id} ({earlier.state}); {does}"

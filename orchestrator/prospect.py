@@ -94,11 +94,15 @@ def learned_speed(finished: Sequence[tuple[Job, int]], rows: int) -> Speed | Non
     return Speed(
         slow_rows_per_second=slow * 0.8,
         fast_rows_per_second=fast * 1.25,
-        basis=(
-            f"{len(rates)} finished job{'s' if len(rates) > 1 else ''} into this target "
-            f"at {slow:,.0f} to {fast:,.0f} rows/s"
-        ),
+        basis=(f"{len(rates)} finished job{'s' if len(rates) > 1 else ''} into this target at {_rates(slow, fast)}"),
     )
+
+
+def _rates(slow: float, fast: float) -> str:
+    """Write speeds from slow to fast, in a unit in which the slow one is no naught."""
+    unit, times = ("rows/s", 1) if slow >= 1 else ("rows/min", 60)
+    least, most = f"{times * slow:,.0f}", f"{times * fast:,.0f}"
+    return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
 
 
 def assumed_speed(importers: int) -> Speed:
@@ -108,8 +112,8 @@ def assumed_speed(importers: int) -> Speed:
         slow_rows_per_second=slow * importers,
         fast_rows_per_second=fast * importers,
         basis=(
-            f"no finished job of such a size into this target to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s "
-            f"for each of {importers} importers"
+            f"no finished job of such a size into this target to learn from; assumed are {slow:.0f} to {fast:.0f} rows/s"
+            f"{f' for each of {importers} importers' if importers > 1 else ''}"
         ),
     )
 

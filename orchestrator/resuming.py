@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.errors import ConfigError, SourceError
+from orchestrator.errors import AlreadyGiven, ConfigError, SourceError
 from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at, not_sent_to
 from orchestrator.intake import Intake
@@ -146,9 +146,16 @@ class Resumption:
             job = await self._journal.job(job.id)
         if job.state is not JobState.PLANNING:
             return
-        instead = await self._intake.plan_job(job)
+        try:
+            instead = await self._intake.plan_job(job)
+        except AlreadyGiven as error:
+            await self._intake.refuse(job, error)
+            raise
         if instead is not None and instead.id != job.id:
-            known = SourceError(f"job {job.id}: this is job {instead.id}, which is {instead.state}; none is made of it")
+            known = SourceError(
+                f"job {job.id}: this is job {instead.id}, which is {instead.state}; none is made of it",
+                next_command=f"orchestrator status {instead.id}",
+            )
             await self._intake.refuse(job, known)
             raise known
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from orchestrator import preflight
-from orchestrator.errors import ConfigError, JobUnknown
+from orchestrator.errors import AlreadyGiven, ConfigError, JobUnknown
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
 from orchestrator.keeping import Keeper, Means
@@ -39,7 +39,7 @@ class Submission:
     ) -> tuple[Job, Job | None]:
         """Write a job to the journal and plan it; return it, and the earlier job that it turned out to be, if so.
 
-        Then nothing is left of the new one.  Raises what `Orchestrator.submit` raises.
+        Then nothing is left of the new one, nor if it is refused for that.  Raises what `Orchestrator.submit` raises.
         """
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         job_id = self._new_job_id()
@@ -70,6 +70,9 @@ class Submission:
         self._keeper.hold(job.id)
         try:
             instead = await self._intake.plan_job(job, located)
+        except AlreadyGiven:
+            await self._withdraw(job, request)
+            raise
         except BaseException:  # cancelled, too: nobody waits for it any longer
             self._forget(job, request)
             raise
@@ -77,11 +80,16 @@ class Submission:
             self._keeper.let_go(job.id)
         if instead is None or instead.id == job.id:  # planned, by whichever process
             return job, None
-        self._calls.disown(job.id)
-        await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)])
-        self._forget(job, request)
-        await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
+        await self._withdraw(job, request)
         return job, instead
+
+    async def _withdraw(self, job: Job, request: ImportRequest) -> None:
+        """Leave nothing of a job that is not planned, unless another process did something with it meanwhile."""
+        self._calls.disown(job.id)
+        gone = await self._journal.write_unfenced([JobWithdrawn(job_id=job.id)], only_from=(JobState.PLANNING,))
+        self._forget(job, request)
+        if gone:
+            await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
 
     async def _predecessor(self, request: ImportRequest, destination: Destination) -> JobId | None:
         """Return the job behind whose end this one begins; ConfigError if there is none such."""

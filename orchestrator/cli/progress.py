@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.cli.words import duration, moment, number, of_day, percent, plural, rows, size
+from orchestrator.cli.words import between, duration, moment, number, of_day, percent, plural, rows, size
 from orchestrator.events import (
     BatchCompleted,
     BatchFailed,
@@ -213,9 +213,7 @@ class View:
 
 def span_words(eta: Eta, now_ms: int) -> str:
     """Say how long a job is likely to take from now on."""
-    likely, surely = (duration((at_ms - now_ms) / 1000) for at_ms in (eta.p50_ms, eta.p90_ms))
-    span = f"about {likely}" if likely == surely else f"{likely} to {surely}"
-    return f"{span} left"
+    return f"{between((eta.p50_ms - now_ms) / 1000, (eta.p90_ms - now_ms) / 1000)} left"
 
 
 def eta_words(eta: Eta, now_ms: int) -> str:

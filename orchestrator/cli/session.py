@@ -26,7 +26,6 @@ from orchestrator.errors import (
     ConfigError,
     DailyQuotaExhausted,
     FileUnwritten,
-    HeaderError,
     InvalidRequest,
     JobUnknown,
     JournalCorrupt,
@@ -120,7 +119,7 @@ def _next_command(error: BaseException, flags: str) -> str | None:
     match error:
         case AccessDenied():
             return f"orchestrator doctor{flags}"
-        case HeaderError(next_command=str() as command):
+        case SourceError(next_command=str() as command):
             return command + flags
     return None
 

@@ -14,8 +14,8 @@ from orchestrator.blocking import Blocker, Why
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import behind_words, eta_words
-from orchestrator.cli.session import execute, find_job, read_settings, same_flags
-from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
+from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
+from orchestrator.cli.words import between, day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
@@ -81,10 +81,7 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
         async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
             chosen = job_id
             if chosen is None:
-                found = _of(common.subscription, await orchestrator.jobs())
-                if not found:
-                    raise ConfigError("the journal has no jobs yet; orchestrator import FILE makes one")
-                chosen = found[-1].id
+                chosen = latest(_of(common.subscription, await orchestrator.jobs())).id
             status = await (await find_job(orchestrator, chosen)).status()
         if console.json:
             console.document(status_document(status))
@@ -94,6 +91,13 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
         return ExitCode.OK
 
     return execute(common, body)
+
+
+def latest(found: Sequence[Job]) -> Job:
+    """Return the latest job, if possible one that was not refused before anything was sent; ConfigError if none is there."""
+    if not found:
+        raise ConfigError("the journal has no jobs yet; orchestrator import FILE makes one")
+    return next((job for job in reversed(found) if job.state is not JobState.FAILED), found[-1])
 
 
 def status_document(status: JobStatus) -> dict[str, Any]:
@@ -160,8 +164,8 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     if batches:
         lines += ["", *_batch_lines(batches, now_ms)]
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
-        command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED))
-        lines += ["", f"Next: {f'orchestrator wait {job.id}' if status.attended else command}{flags}"]
+        command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED)) + further_flags(job, flags)
+        lines += ["", f"Next: {f'orchestrator wait {job.id}{flags}' if status.attended else command}"]
     return lines
 
 
@@ -292,8 +296,10 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             return ExitCode.OK
         for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
             console.data(line)
-        files = shlex.join(map(shown_source, wanted.sources))
-        console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
+        command = f"import {shlex.join(map(shown_source, wanted.sources))}{flags}"
+        if found.refused_for is not None:
+            command = f"status {found.refused_for}"
+        console.say(f"\nNothing was sent. Next: orchestrator {command}{same_flags(common)}")
         return ExitCode.OK
 
     return execute(common, body)
@@ -328,7 +334,7 @@ def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:
         f"of {number(found.calls_per_day)} a day" + (f"; {calls_end}" if calls_end else ""),
         f"  beyond recall  {_beyond_recall_words(found)}: Marketo cannot cancel imports",
         f"  time           {_time_words(seconds)} ({seconds.basis})",
-        f"  planning       took {duration(seconds.planning)}",
+        f"  planning       took {_took(seconds.planning)}",
         f"  characters     {inventory_words(found.inventory)}",
         *(f"  to know        {warning}" for warning in found.warnings),
     ]
@@ -341,10 +347,14 @@ def _beyond_recall_words(found: Forecast) -> str:
     return f"usually up to {rows(usual)}, {number(most)} at most"
 
 
+def _took(seconds: float) -> str:
+    return duration(seconds) if round(seconds) else "less than a second"
+
+
 def _time_words(seconds: Seconds) -> str:
     if seconds.most < SECONDS_TOLD_MIN:
         return "less than a minute"
-    return f"{duration(seconds.least)} to {duration(seconds.most)}"
+    return between(seconds.least, seconds.most)
 
 
 def inventory_words(found: Inventory) -> str:

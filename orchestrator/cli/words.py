@@ -7,6 +7,8 @@ from datetime import datetime
 
 from orchestrator.marketo.day import DayEnd
 
+_UNITS = ((4 * 86_400, 86_400, "d"), (2 * 3600, 3600, "h"), (2 * 60, 60, "min"))  # from when on, in seconds
+
 
 def number(value: int) -> str:
     """Write a count: 1,234,567."""
@@ -45,6 +47,15 @@ def duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def between(least: float, most: float) -> str:
+    """Write a range of seconds in the unit of the longer one: 4 to 40 min; what is less than one of it in its own."""
+    unit, name = next(((unit, name) for limit, unit, name in _UNITS if most >= limit), (1, "s"))
+    first, last = (max(0, round(seconds / unit)) for seconds in (least, most))
+    if first == last:
+        return f"about {last} {name}"
+    return f"{first if least >= unit else duration(least)} to {last} {name}"
 
 
 def moment(ms: int | None) -> str:

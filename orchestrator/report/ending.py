@@ -100,7 +100,7 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 
 def next_command(job: Job, code: ExitCode) -> str:
     """Return the command that a person should run next: correct the input, go on, or look."""
-    return f"orchestrator {shlex.join(_next(job, code))}{job.options.flags}"
+    return f"{job.options.helps or f'orchestrator {shlex.join(_next(job, code))}'}{job.options.flags}"
 
 
 def _next(job: Job, code: ExitCode) -> list[str]:

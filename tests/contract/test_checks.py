@@ -14,6 +14,7 @@ from orchestrator import CustomObjects, ImportRequest, Orchestrator, ProgramMemb
 from orchestrator.emulator.app import Running, start
 from orchestrator.errors import HeaderError, SourceError
 from orchestrator.model import ExitCode, Format, JobState
+from orchestrator.report.ending import next_command
 from tests.unit.emulator.kit import config
 
 CAR = CustomObjects(api_name="car_c")
@@ -110,6 +111,12 @@ def test_a_wrong_header_names_the_command_that_helps(tmp_path, changes, header, 
             with pytest.raises(HeaderError) as raised:
                 await orchestrator.plan(ImportRequest(sources=[path], out_dir=tmp_path / "out", **changes))
             assert raised.value.next_command == helps.format(path=path)
+            with pytest.raises(HeaderError):
+                await orchestrator.submit(
+                    ImportRequest(sources=[path], out_dir=tmp_path / "out", flags=" --config x.toml", **changes)
+                )
+            (job,) = await orchestrator.jobs()  # which tells the same of it
+            assert next_command(job, ExitCode.INPUT_REFUSED) == f"{helps.format(path=path)} --config x.toml"
 
     asyncio.run(play())
 

@@ -33,8 +33,9 @@ def test_content_that_is_through_is_refused_by_the_name_of_its_job_and_nothing_i
             sent = len(running.service.engine.batches)
             other_name = tmp_path / "other.csv"
             other_name.write_bytes((tmp_path / "a.csv").read_bytes())
-            with pytest.raises(SourceError, match=rf"imported by job {first.id} \(complete\).*--force"):
+            with pytest.raises(SourceError, match=rf"imported by job {first.id} \(complete\).*--force") as refused:
                 await orchestrator.submit(replace(wanted, sources=[other_name]))
+            assert refused.value.next_command == f"orchestrator status {first.id}"
             skipped = await orchestrator.submit(replace(wanted, if_known=IfKnown.SKIP))
             assert (skipped.id, skipped.known, first.known) == (first.id, True, False)
             with pytest.raises(SourceError, match=first.id):
@@ -43,7 +44,30 @@ def test_content_that_is_through_is_refused_by_the_name_of_its_job_and_nothing_i
             again = await complete(orchestrator, replace(wanted, if_known=IfKnown.AGAIN))
             assert again.id != first.id
             states = [job.state for job in await orchestrator.jobs()]
-            assert states == ["complete", "failed", "failed", "complete"]
+            assert states == ["complete", "complete"]
+            assert sorted(each.name for each in (tmp_path / "state" / "jobs").iterdir()) == sorted([first.id, again.id])
+
+    asyncio.run(play())
+
+
+def test_a_plan_tells_what_an_import_does_with_content_that_was_given_before(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            wanted = request(tmp_path)
+            assert (await orchestrator.plan(wanted)).warnings == ()
+            single = await orchestrator.plan(request(tmp_path, "c", rows=5))
+            assert (single.chunks, single.seconds.least, single.seconds.most) == (1, 0.0, 5 / 50)
+            first = await complete(orchestrator, wanted)
+            for if_known, refused, does in (
+                (None, first.id, "import refuses it unless --force is given"),
+                (IfKnown.SKIP, None, "import makes no other job of it"),
+            ):
+                found = await orchestrator.plan(replace(wanted, if_known=if_known))
+                assert found.refused_for == refused
+                assert found.warnings == (f"given before, as job {first.id} (complete); {does}",)
+            for other in (replace(wanted, if_known=IfKnown.AGAIN), request(tmp_path, "b")):
+                assert (await orchestrator.plan(other)).warnings == ()
+            assert len(await orchestrator.jobs()) == 1
 
     asyncio.run(play())
 

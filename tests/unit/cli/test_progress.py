@@ -134,8 +134,8 @@ def test_a_forecast_is_a_range_with_its_basis():
     assert view.block(at(30))[1] == "  forecast  when 4 batches are finished"
     eta = Eta(p50_ms=at(50), p90_ms=at(76), basis="the last 4 batches, 10 rows/s")
     view.foretold(Prospect(eta=eta, calls_end=None))
-    assert view.block(at(30))[1] == "  forecast  20 s to 46 s left"
-    assert view.line(at(30)).endswith("; 20 s to 46 s left, by the last 4 batches, 10 rows/s")
+    assert view.block(at(30))[1] == "  forecast  20 to 46 s left"
+    assert view.line(at(30)).endswith("; 20 to 46 s left, by the last 4 batches, 10 rows/s")
     view.foretold(NOTHING)
     assert view.block(at(60))[1] == "  forecast  when 4 batches are finished"
 

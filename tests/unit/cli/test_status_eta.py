@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.blocking import Blocker, Why
-from orchestrator.cli.showing import status_document, status_lines
+from orchestrator.cli.showing import latest, status_document, status_lines
 from orchestrator.cli.words import moment
+from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
@@ -82,9 +83,17 @@ def test_what_is_foretold_is_told():
     }
     assert document["calls"] == {"exhausted_at": "2023-11-14T22:14:20.000Z"}
     lines = status_lines(known, "", now_ms=NOW_MS)
-    assert "  forecast  3 min 0 s to 5 min 0 s left, by the last 4 batches, 10 rows/min" in lines
+    assert "  forecast  3 to 5 min left, by the last 4 batches, 10 rows/min" in lines
     (line,) = [line for line in lines if line.startswith("  day ")]
     assert line.startswith("  day       at this pace the day's calls end at ")
+
+
+def test_the_latest_job_is_one_of_which_something_was_sent_if_there_is_any():
+    refused, sent = (replace(status(4, NOTHING).job, state=state) for state in (JobState.FAILED, JobState.COMPLETE))
+    assert latest([sent, refused]) is sent
+    assert latest([refused]) is refused
+    with pytest.raises(ConfigError, match="no jobs yet"):
+        latest([])
 
 
 def test_a_job_behind_another_one_says_what_it_waits_for():

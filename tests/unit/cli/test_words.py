@@ -42,6 +42,24 @@ def test_durations(seconds, text):
     assert words.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "text"),
+    [
+        (240, 2_400, "4 to 40 min"),
+        (100, 300, "2 to 5 min"),
+        (20, 46, "20 to 46 s"),
+        (20, 300, "20 s to 5 min"),
+        (4_200, 4_800, "70 to 80 min"),
+        (5_400, 36_000, "2 to 10 h"),
+        (90_000, 864_000, "1 to 10 d"),
+        (299, 301, "about 5 min"),
+        (-5, 0.4, "about 0 s"),
+    ],
+)
+def test_ranges_are_in_one_unit_if_they_can(least, most, text):
+    assert words.between(least, most) == text
+
+
 def test_counts():
     assert [words.rows(value) for value in (0, 1, 1_234_567)] == ["0 rows", "1 row", "1,234,567 rows"]
     assert [words.plural(value, "batch") for value in (1, 2)] == ["1 batch", "2 batches"]
