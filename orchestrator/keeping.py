@@ -11,6 +11,7 @@ have been killed because its rows were wrong.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from orchestrator import events
 from orchestrator.clock import JournalClock
 from orchestrator.desk import CallCounts
 from orchestrator.driver import Driver
-from orchestrator.errors import Fenced, JournalLocked, JournalUnreachable, SubscriptionBusy
+from orchestrator.errors import ConfigError, Fenced, JournalLocked, JournalUnreachable, SubscriptionBusy
 from orchestrator.following import UNFINISHED
 from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal import lock
@@ -89,13 +90,26 @@ class Keeper:
         return list(self._holds)
 
     def hold(self, job_id: JobId) -> bool:
-        """Let everybody know that this process waits for a job; return whether it is the first that does."""
+        """Let everybody know that this process waits for a job; return whether it is the first that does.
+
+        Raises:
+            ConfigError: the state directory may not be written.
+
+        """
         self._holds.setdefault(job_id, None)
         path = self._hold_path(job_id)
-        for directory in (path.parent.parent, path.parent):  # mkdir makes parents readable for everybody
-            directory.mkdir(mode=0o700, exist_ok=True)
-        if self._holds[job_id] is None and lock.owner(path) is None:
-            self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
+        try:
+            for directory in (path.parent.parent, path.parent):  # mkdir makes parents readable for everybody
+                directory.mkdir(mode=0o700, exist_ok=True)
+            if self._holds[job_id] is None and lock.owner(path) is None:
+                self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            del self._holds[job_id]
+            raise ConfigError(
+                f"the state directory {self._means.state_dir} may not be written ({error.strerror}), so nothing can be sent"
+            ) from error
         return self._holds[job_id] is not None
 
     def let_go(self, job_id: JobId) -> None:

@@ -12,6 +12,7 @@ import re
 import shlex
 import stat
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -361,7 +362,8 @@ def prepare_state_dir(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
         if status.st_mode & 0o077 and status.st_uid == os.geteuid() and _is_state(path):
-            path.chmod(status.st_mode & 0o700)
+            with suppress(OSError):  # on a disk that may only be read; where it may be written, it is closed
+                path.chmod(status.st_mode & 0o700)
     except OSError as error:
         raise ConfigError(
             f"the state directory {path} cannot be made: {error.strerror or error}; "

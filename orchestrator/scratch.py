@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -71,9 +71,10 @@ def scratch(state_dir: Path, *, rng: Random, now_ms: int) -> Iterator[Path]:
 
 
 def sweep(state_dir: Path, *, now_ms: int) -> None:
-    """Remove what processes that were killed have left."""
-    for claimed in abandoned(_parent(state_dir), now_ms=now_ms):
-        claimed.remove()
+    """Remove what processes that were killed have left, if it may be removed."""
+    with suppress(OSError):
+        for claimed in abandoned(_parent(state_dir), now_ms=now_ms):
+            claimed.remove()
 
 
 def _parent(state_dir: Path) -> Path:

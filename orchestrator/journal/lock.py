@@ -84,7 +84,7 @@ def take(path: Path, *, now_ms: int, home: str | None = None) -> Lock | None:
 def owner(path: Path) -> Owner | None:
     """Return who holds the lock, None if nobody does."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -105,7 +105,8 @@ def _make_private(path: Path) -> None:
         finally:
             Path(made).unlink()
     if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+        with suppress(OSError):  # another user's, or on a disk that may only be read: it is not ours to close
+            path.chmod(0o600)
 
 
 def _network_file_system(path: Path) -> str | None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.errors import JournalError
-from orchestrator.journal import fencing, lock, opening
+from orchestrator.journal import fencing, lock, opening, resting
 from orchestrator.journal.faults import explained
 from orchestrator.journal.store import Store, busy
 from orchestrator.journal.tables import understood
@@ -39,30 +40,50 @@ class SqliteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._opened_ms = 0
         self._engine: Engine | None = None
+        self._copy: resting.Copy | None = None  # what is read in place of the file, which may not be written
         self._held: dict[str, _Held] = {}
 
     def open(self, now_ms: int) -> None:
         """Open the file, made or brought up if need be."""
+        self._opened_ms = now_ms
         with explained(self._path):
-            self._engine = opening.open_engine(self._path, now_ms=now_ms)
+            try:
+                self._engine = opening.open_engine(self._path, now_ms=now_ms)
+            except DBAPIError as error:
+                if not resting.is_at_rest(self._path, error):
+                    raise
+                self._copy = resting.Copy(self._path)
+                self._engine = opening.open_engine(self._copy.path, now_ms=now_ms)
 
     def close(self) -> None:
         """Give back all locks and close the file."""
         with explained(self._path):
             while self._held:
                 self._held.popitem()[1].lock.release()
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+            self._put_down()
+
+    def _put_down(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        if self._copy is not None:
+            self._copy.remove()
+            self._copy = None
 
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction in which nothing changes."""
+        if self._copy is not None and self._copy.stale:
+            self._put_down()
+            self.open(self._opened_ms)
         with explained(self._path), self._opened.begin() as connection, understood(connection):
             return function(connection, *args, **kwargs)
 
     def write(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction that nobody else writes beside."""
+        if self._copy is not None:
+            raise resting.forbidden(self._path)
         with explained(self._path), opening.writer(self._opened).begin() as connection, understood(connection):
             return function(connection, *args, **kwargs)
 
