@@ -33,8 +33,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Four workers on two cores, for half of their time most tests wait for a disk or for another process.  In the order of
+# their names, files that take long come first and the short ones of tests/unit fill the end.
 test: lint ## everything that must be green before a change is shared
-	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 exhaustive: lint ## the same with campaigns of thousands of seeds, files and crashes
 	$(CAMPAIGNS) $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
