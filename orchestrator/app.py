@@ -13,23 +13,21 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random, SystemRandom
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import aiohttp
 import anyio
 
-from orchestrator import preflight
 from orchestrator.clock import Clock, JournalClock, SystemClock
 from orchestrator.config import Settings, load
 from orchestrator.connection import Connection
 from orchestrator.control import Control, Stopping
 from orchestrator.desk import CallCounts
+from orchestrator.directories import prepare_state_dir
 from orchestrator.following import JobHandle
-from orchestrator.forecast import Forecast
 from orchestrator.home import read_home
-from orchestrator.intake import Intake
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Owner
 from orchestrator.keeping import Keeper, Means
@@ -39,14 +37,18 @@ from orchestrator.marketo.reads import Schema, Usage
 from orchestrator.metering import Meter
 from orchestrator.model import Home, IfKnown, Job, JobId, JobState, OnUnknown, Target
 from orchestrator.offload import Offload
-from orchestrator.preview import Checked, Preview
 from orchestrator.prospect import Prospects
 from orchestrator.report.summary import Summary
 from orchestrator.requests import Destination, ImportRequest
-from orchestrator.resuming import Resumption
 from orchestrator.scratch import sweep
-from orchestrator.submitting import Submission
 from orchestrator.wiring import schedule_limits
+
+if TYPE_CHECKING:  # whoever only looks at jobs, or stops them, does not wait for numpy and aiohttp
+    import aiohttp
+
+    from orchestrator.forecast import Forecast
+    from orchestrator.preview import Checked
+    from orchestrator.reception import Reception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +89,7 @@ class Orchestrator:
         self._connection = Connection(
             settings, subscription, clock=clock, rng=rng, calls=self._calls, session=session, stack=stack, log=log
         )
-        self._intake = Intake(
-            journal=journal,
-            offload=offload,
-            clock=clock,
-            calls=self._calls,
-            connection=self._connection,
-            state_dir=self._state_dir,
-            http=settings.http,
-            rng=rng,
-        )
-        self._preview = Preview(
-            settings=settings,
-            journal=journal,
-            offload=offload,
-            clock=clock,
-            rng=rng,
-            connection=self._connection,
-            intake=self._intake,
-            state_dir=self._state_dir,
-        )
-        means = Means(
+        self._means = means = Means(
             journal=journal,
             offload=offload,
             clock=clock,
@@ -122,8 +104,6 @@ class Orchestrator:
         self._keeper = Keeper(means)
         self._meter = Meter(journal, self._calls, clock)
         self._prospects = Prospects(journal=journal, settings=settings, clock=clock, wanted=self._keeper.wanted)
-        self._submission = Submission(means, self._keeper, self._intake)
-        self._resumption = Resumption(means, self._keeper, self._intake)
         self._control = Control(means, wanted=self._keeper.wanted)
 
     @classmethod
@@ -151,7 +131,7 @@ class Orchestrator:
         ticking = JournalClock(SystemClock() if clock is None else clock)
         randomness = SystemRandom() if rng is None else rng
         state_dir = chosen.state.dir.expanduser().absolute()
-        preflight.prepare_state_dir(state_dir)
+        prepare_state_dir(state_dir)
         sweep(state_dir, now_ms=ticking.now_ms())
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal.open(chosen.journal_url, now_ms=ticking.now_ms))
@@ -175,6 +155,12 @@ class Orchestrator:
                         await self._keeper.stop()
                     finally:
                         await self._meter.stop()
+
+    @cached_property
+    def _reception(self) -> Reception:
+        from orchestrator.reception import Reception
+
+        return Reception(self._means, self._keeper, self._connection, self._settings)
 
     # --- where to ----------------------------------------------------------------------------------------
 
@@ -225,6 +211,8 @@ class Orchestrator:
             MarketoError: Marketo cannot be asked.
 
         """
+        from orchestrator import preflight
+
         await self.connect()
         return await preflight.describe(await self._connection.client(), target)
 
@@ -250,7 +238,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        job, earlier = await self._submission.submit(request, self.connect)
+        job, earlier = await self._reception.submission.submit(request, self.connect)
         if earlier is not None:
             return await self._join(earlier, request, take_over=take_over)
         if not request.detach:
@@ -277,7 +265,7 @@ class Orchestrator:
         """
         if not offline:
             await self.connect()
-        return await self._preview.plan(request, offline=offline)
+        return await self._reception.preview.plan(request, offline=offline)
 
     async def check(self, request: ImportRequest, *, offline: bool = False) -> Checked:
         """Make the checks that come before an import: target, sources and headers; nothing is sent.
@@ -286,7 +274,7 @@ class Orchestrator:
         """
         if not offline:
             await self.connect()
-        return await self._preview.check(request, offline=offline)
+        return await self._reception.preview.check(request, offline=offline)
 
     async def draft_mapping(self, request: ImportRequest) -> str:
         """Return a mapping of a request's columns to the fields of its target, in TOML, for a person to look over.
@@ -297,7 +285,7 @@ class Orchestrator:
 
         """
         await self.connect()
-        return await self._preview.draft(request)
+        return await self._reception.preview.draft(request)
 
     def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""
@@ -349,7 +337,7 @@ class Orchestrator:
                 another one, and the job is named.
 
         """
-        going, skipped = await self._resumption.resume(
+        going, skipped = await self._reception.resumption.resume(
             job_ids, await self.connect(), on_unknown, sources, flags=flags, take_over=take_over
         )
         if going:

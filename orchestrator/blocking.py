@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.claims import file_of, in_common
 from orchestrator.desk import space_of
 from orchestrator.journal.journal import Journal
 from orchestrator.model import BatchId, Chunk, ChunkId, Job, JobId, JobState, Phase
 from orchestrator.offload import Offload
-from orchestrator.outcome import job_directory
+from orchestrator.outcome import claims_path, job_directory
 from orchestrator.schedule.state import IN_FLIGHT
 
 _ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
@@ -64,7 +63,7 @@ async def find_blockers(
     if job.state is not JobState.RUNNING or not unsent:
         return ()
     first = min(unsent, key=lambda chunk: (chunk.span.source, chunk.span.first_row))
-    space, claims = space_of(job), file_of(job_directory(state_dir, job), first)
+    space, claims = space_of(job), claims_path(job_directory(state_dir, job), first)
     found = []
     for each in [*await _under_way(journal, job, state_dir), *await _reserved(journal, job, first)]:
         theirs, other = space_of(each.job), each.chunk
@@ -75,8 +74,8 @@ async def find_blockers(
             why, shared = Why.SLOW_START, None
         elif comparable:
             elsewhere = _elsewhere(job, each.job)
-            file = file_of(job_directory(state_dir, each.job), other)
-            shared = None if elsewhere else await offload.run(in_common, claims, file)
+            file = claims_path(job_directory(state_dir, each.job), other)
+            shared = None if elsewhere else await offload.run(_in_common, claims, file)
         if shared is not False or space.excludes(theirs):
             found.append(
                 Blocker(
@@ -96,7 +95,7 @@ async def _under_way(journal: Journal, job: Job, state_dir: Path) -> list[_Candi
     found = []
     for other in await journal.occupying(job.host, since_ms=0):
         for chunk in await journal.chunks(other.id):
-            kept = _elsewhere(job, other) or file_of(job_directory(state_dir, other), chunk).exists()
+            kept = _elsewhere(job, other) or claims_path(job_directory(state_dir, other), chunk).exists()
             if chunk.phase in IN_FLIGHT and (kept or other.state not in _ENDED):
                 found.append(_Candidate(job=other, chunk=chunk))
     return found
@@ -128,3 +127,9 @@ async def _reserved(journal: Journal, job: Job, first: Chunk) -> list[_Candidate
 
 def _elsewhere(job: Job, other: Job) -> bool:
     return job.home is not None and other.home is not None and job.home.id != other.home.id
+
+
+def _in_common(ours: Path, theirs: Path) -> bool | None:
+    from orchestrator.claims import in_common  # only here: few who look at a job wait for numpy
+
+    return in_common(ours, theirs)

@@ -1,9 +1,9 @@
 """Which chunks share keys: the claims of every chunk that may soon be sent or is under way.
 
 A chunk's claims are a sorted array of fingerprints, kept in a file until its batch is finished, so a restart
-finds the claims of what is at Marketo even if the source is gone.  The file ends with a seal over all of it: one that
-is damaged is made anew, and one that cannot be written is done without.  A chunk whose claims can no longer be found out shares a key with every other:
-waiting for it costs time, guessing could cost records.
+finds the claims of what is at Marketo even if the source is gone.  The file ends with a seal over all of
+it: one that is damaged is made anew, and one that cannot be written is done without.  A chunk whose claims can no
+longer be found out shares a key with every other: waiting for it costs time, guessing could cost records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import OrchestratorError, SourceError
-from orchestrator.model import Chunk, ChunkId
+from orchestrator.model import ChunkId
 from orchestrator.offload import Offload
 from orchestrator.report.files import replacing
 from orchestrator.source.keys import overlap, overlaps
@@ -36,11 +36,6 @@ class Claim:
     space: tuple[str, str]  # entity and key field; claims of different ones are never compared
     fingerprints: Fingerprints | None  # None: nobody knows any more
     file: Path
-
-
-def file_of(directory: Path, chunk: Chunk) -> Path:
-    """Return where the claims of a chunk are kept, of a job with this part of the state directory."""
-    return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.claims"
 
 
 def in_common(ours: Path, theirs: Path) -> bool | None:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import aiohttp
 import anyio
 from structlog.typing import FilteringBoundLogger
 
@@ -18,11 +17,15 @@ from orchestrator.config import Settings
 from orchestrator.desk import CallCounts
 from orchestrator.errors import ConcurrencyLimited, NotDelivered, RateLimited, Unavailable
 from orchestrator.marketo import wire
-from orchestrator.marketo.client import Client
-from orchestrator.marketo.transport import PERMANENT_FAULTS
+from orchestrator.marketo.codes import PERMANENT_FAULTS
 from orchestrator.requests import Destination
 from orchestrator.schedule.waits import Backoff
 from orchestrator.wiring import client_options
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from orchestrator.marketo.client import Client
 
 T = TypeVar("T")
 
@@ -80,6 +83,8 @@ class Connection:
     async def _make(self) -> tuple[Client, Destination]:
         async with self._lock:
             if self._made is None:
+                from orchestrator.marketo.client import Client
+
                 chosen = self._settings.subscription(self._subscription)
                 client = Client(
                     client_options(self._settings, chosen),

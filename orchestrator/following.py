@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.blocking import Blocker, find_blockers
+from orchestrator.directories import prepare_out_dir
 from orchestrator.events import Event
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters, Owner, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
-from orchestrator.preflight import prepare_out_dir
 from orchestrator.prospect import Prospect, Prospects
 from orchestrator.report.summary import Summary
 from orchestrator.schedule.state import FINAL

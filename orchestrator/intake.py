@@ -44,11 +44,11 @@ from orchestrator.model import (
 from orchestrator.offload import Offload
 from orchestrator.outcome import copies_directory, job_directory, plans_directory
 from orchestrator.scratch import Claimed, abandoned, claim
-from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
+from orchestrator.source.changed import plan_sources, settle_repeated
 from orchestrator.source.inventory import take
 from orchestrator.source.opened import WITHHELD, Located, Reading, plan_all
 from orchestrator.source.split import Plan
-from orchestrator.source.spool import Workspace, make_private
+from orchestrator.source.spool import LISTING_FILE, Workspace, make_private
 from orchestrator.tables import Http
 
 LOOKS_MAX = 10  # at the ledger: each but the first because somebody else planned the same job meanwhile

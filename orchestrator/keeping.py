@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -24,7 +25,6 @@ from structlog.typing import FilteringBoundLogger
 from orchestrator import events
 from orchestrator.clock import JournalClock
 from orchestrator.desk import CallCounts
-from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, Fenced, JournalLocked, JournalUnreachable, SubscriptionBusy
 from orchestrator.following import UNFINISHED
 from orchestrator.housekeeping import Housekeeping
@@ -33,11 +33,14 @@ from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.store import locked_by
 from orchestrator.journal.values import Lease
-from orchestrator.marketo.client import Client
 from orchestrator.model import Home, JobId, JobState
 from orchestrator.offload import Offload
 from orchestrator.report import ending
 from orchestrator.schedule.state import Limits
+
+if TYPE_CHECKING:
+    from orchestrator.driver import Driver
+    from orchestrator.marketo.client import Client
 
 LOOK_AGAIN_SECONDS = 1.0  # at the journal, while another process does the work
 
@@ -140,6 +143,8 @@ class Keeper:
         if self._task is None:
 
             async def drive(lease: Lease) -> None:
+                from orchestrator.driver import Driver
+
                 means = self._means
                 means.clock.begin_at(await means.journal.newest_ms())  # another machine's clock may be ahead
                 self._driver = Driver(

@@ -15,8 +15,7 @@ from orchestrator.offload import Offload
 from orchestrator.report.merge import ordered_parts, write_reports
 from orchestrator.report.part import read_reasons
 from orchestrator.report.summary import Summary, summarise
-from orchestrator.source.changed import LISTING_FILE
-from orchestrator.source.places import original_place
+from orchestrator.source.spool import LISTING_FILE
 
 DISTRIBUTION = "marketo-bulk-orchestrator"
 
@@ -56,6 +55,11 @@ def parts_of(directory: Path, chunks: Sequence[Chunk]) -> dict[ChunkId, Path]:
 def part_path(directory: Path, chunk: ChunkId) -> Path:
     """Return where the failed and warned rows of a chunk are kept."""
     return directory / "parts" / f"{chunk}.jsonl"
+
+
+def claims_path(directory: Path, chunk: Chunk) -> Path:
+    """Return where the claims of a chunk are kept; ``directory`` is the job's."""
+    return directory / "claims" / f"{chunk.id}-{chunk.span.crc32:08x}.claims"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,10 @@ def by_original(sources: Sequence[Source], chunks: Sequence[Chunk]) -> tuple[Chu
         SourceError: nobody can tell any more which rows those are.
 
     """
+    if all(source.original is None for source in sources):
+        return tuple(chunks)
+    from orchestrator.source.places import original_place
+
     found = []
     for chunk in chunks:
         place = original_place(sources[chunk.span.source], chunk.span.first_row)

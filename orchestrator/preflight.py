@@ -10,17 +10,13 @@ import glob
 import os
 import re
 import shlex
-import stat
 from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, MalformedResponse, SourceError
-from orchestrator.home import FILE_NAME
-from orchestrator.marketo.client import Client
 from orchestrator.marketo.reads import LOOKUP_FIELDS, LOOKUP_TYPES, OTHER_STANDARD_FIELDS, Schema
 from orchestrator.marketo.wire import MEMBER_KEY
 from orchestrator.model import CustomObjects, JobOptions, Leads, ProgramMembers, Target
@@ -28,6 +24,9 @@ from orchestrator.source.check import check_header, shown, similar
 from orchestrator.source.opened import STDIN, Located, is_url
 from orchestrator.source.opening import inspect
 from orchestrator.source.split import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.marketo.client import Client
 
 NAMES_SHOWN_MAX = 20  # of what there is to choose from; a person reads no more
 WARNINGS_SHOWN_MAX = 20  # of all sources, if they refuse them
@@ -344,51 +343,3 @@ def check_warnings(warnings: Sequence[str]) -> None:
             told.append(f"and {more} more")
         heading = "warnings are errors, because of --strict; nothing was sent."
         raise SourceError("\n  - ".join([heading, *told]))
-
-
-# --- the report ----------------------------------------------------------------------------------------
-
-
-def prepare_state_dir(path: Path) -> None:
-    """Make the state directory, its owner's alone; one that others may look into is closed to them.
-
-    Unless it is another user's, or has something else in it than the state: then it is left as it is.
-
-    Raises:
-        ConfigError: it cannot be made.
-
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        if status.st_mode & 0o077 and status.st_uid == os.geteuid() and _is_state(path):
-            with suppress(OSError):  # on a disk that may only be read; where it may be written, it is closed
-                path.chmod(status.st_mode & 0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"the state directory {path} cannot be made: {error.strerror or error}; "
-            "choose another one with --set state.dir=DIR"
-        ) from error
-
-
-def _is_state(path: Path) -> bool:
-    """Tell whether a directory is one that this program uses alone: empty, or marked as a home and no shared place."""
-    return not path.stat().st_mode & stat.S_ISVTX and ((path / FILE_NAME).exists() or not any(path.iterdir()))
-
-
-def prepare_out_dir(path: Path) -> None:
-    """Make sure that the report can be written later, before hours of work depend on it.
-
-    Raises:
-        ConfigError: the directory cannot be made, or not written to.
-
-    """
-    probe = path / ".orchestrator-probe"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write the report to {path}: {error.strerror or error}; choose another directory with --out DIR"
-        ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from orchestrator import preflight
+from orchestrator.directories import prepare_out_dir
 from orchestrator.errors import AlreadyGiven, ConfigError, JobUnknown
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
@@ -46,7 +47,7 @@ class Submission:
         destination = await connect()
         options = replace(request.options(), after=await self._predecessor(request, destination))
         out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
-        preflight.prepare_out_dir(out_dir)
+        prepare_out_dir(out_dir)
         job = Job(
             id=job_id,
             host=destination.host,

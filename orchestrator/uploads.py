@@ -15,7 +15,7 @@ import anyio
 import numpy as np
 
 from orchestrator import events
-from orchestrator.claims import ClaimStore, Fingerprints, file_of
+from orchestrator.claims import ClaimStore, Fingerprints
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
 from orchestrator.errors import AccessDenied, InvalidRequest, JournalError, MarketoError, SourceError, TooLarge
@@ -26,6 +26,7 @@ from orchestrator.marketo.codes import Action
 from orchestrator.marketo.upload import Delivery
 from orchestrator.model import Chunk, ChunkId, Finding, Job, OnUnknown, Phase, Source, Span
 from orchestrator.offload import Offload
+from orchestrator.outcome import claims_path
 from orchestrator.report.attribute import Attribution, attribute_whole
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
@@ -100,7 +101,7 @@ class Uploads:
             conflicts = await self._claims.hold(
                 chunk.id,
                 (space.entity, space.key_field),
-                file_of(driven.directory, chunk),
+                claims_path(driven.directory, chunk),
                 under_way=chunk.phase is not Phase.READY,
                 compute=compute,
             )

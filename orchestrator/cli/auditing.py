@@ -11,10 +11,10 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.session import execute, read_settings
 from orchestrator.cli.words import plural
 from orchestrator.clock import SystemClock
+from orchestrator.directories import prepare_state_dir
 from orchestrator.home import read_home
 from orchestrator.journal.journal import Journal
 from orchestrator.model import ExitCode
-from orchestrator.preflight import prepare_state_dir
 
 
 def check_journal(common: Common) -> ExitCode:

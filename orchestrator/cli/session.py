@@ -42,7 +42,7 @@ from orchestrator.errors import (
     first_of,
 )
 from orchestrator.following import JobHandle
-from orchestrator.marketo.transport import PERMANENT_FAULTS
+from orchestrator.marketo.codes import PERMANENT_FAULTS
 from orchestrator.model import ExitCode, Job
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])password=[^&]*")  # of a journal's URL

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker, Why
@@ -20,7 +20,6 @@ from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
 from orchestrator.following import UNFINISHED, JobStatus
-from orchestrator.forecast import Forecast, Seconds
 from orchestrator.model import (
     Chunk,
     CustomObjects,
@@ -38,8 +37,10 @@ from orchestrator.report.ending import next_command
 from orchestrator.report.eta import Eta
 from orchestrator.report.summary import iso
 from orchestrator.requests import ImportRequest
-from orchestrator.source.inventory import Inventory
-from orchestrator.source.opened import shown_source
+
+if TYPE_CHECKING:
+    from orchestrator.forecast import Forecast, Seconds
+    from orchestrator.source.inventory import Inventory
 
 SECONDS_TOLD_MIN = 60  # a shorter import is not foretold to the second
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
@@ -296,6 +297,8 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             return ExitCode.OK
         for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
             console.data(line)
+        from orchestrator.source.opened import shown_source
+
         command = f"import {shlex.join(map(shown_source, wanted.sources))}{flags}"
         if found.refused_for is not None:
             command = f"status {found.refused_for}"

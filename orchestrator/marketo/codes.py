@@ -66,6 +66,9 @@ _ERRORS: Mapping[Action, type[Refused]] = MappingProxyType(
     }
 )
 
+# Faults of the connection, by their codes, that waiting does not cure; the others may pass.
+PERMANENT_FAULTS = ("unknown_host", "tls", "proxy")
+
 
 @dataclass(frozen=True, slots=True)
 class Code:

@@ -28,9 +28,6 @@ from orchestrator.marketo.wire import is_loopback
 USER_AGENT = "marketo-bulk-orchestrator"
 RESULT_FILE_BYTES_MAX = 256 * 1024 * 1024  # an upload of 250,000 rows with a long reason on each is a quarter of it
 
-# Faults of the connection, by their codes, that waiting does not cure; the others may pass.
-PERMANENT_FAULTS = ("unknown_host", "tls", "proxy")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

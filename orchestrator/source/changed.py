@@ -11,9 +11,7 @@ from orchestrator.source import mapped
 from orchestrator.source.opened import Located, Reading, plan_all
 from orchestrator.source.repeated import look_for_repeated, refuse_repeated, without_repeated
 from orchestrator.source.split import Plan
-from orchestrator.source.spool import Copy
-
-LISTING_FILE = "superseded.csv"  # in a job's directory: the rows that are not sent because a later one replaces them
+from orchestrator.source.spool import LISTING_FILE, Copy
 
 
 def plan_sources(

@@ -21,6 +21,8 @@ _PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 RESERVE_BYTES: Final = 268_435_456  # left free on the disk: claims are up to 128 MB, journal and results need more
 CHECK_EVERY_BYTES: Final = 67_108_864  # how much is written between two looks at the free space
 
+LISTING_FILE: Final = "superseded.csv"  # the rows that are not sent because a later one replaces them
+
 
 class Stopped(Exception):
     """Nobody waits for the copy any longer; what was written of it has been removed."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from orchestrator import ImportRequest, JobHandle, Orchestrator
 from orchestrator.blocking import Blocker, Why, find_blockers
-from orchestrator.claims import file_of
+from orchestrator.claims import SEAL
 from orchestrator.events import ChunkReserved, ChunkUnreserved
 from orchestrator.journal.changes import ChunkChanged, JobChanged, Told
 from orchestrator.model import Chunk, Job, JobState, Leads, Phase, Target
 from orchestrator.offload import Offload
-from orchestrator.outcome import job_directory
+from orchestrator.outcome import claims_path, job_directory
 from orchestrator.schedule import turns
 from orchestrator.tables import Schedule
 from tests.contract.journal_kit import BACKENDS, HOST, NOW_MS, in_loop, make_job, opened, planned
@@ -25,14 +26,19 @@ from tests.contract.test_library import emulated, request, seen
 
 def hold(state_dir: Path, job: Job, chunk: Chunk, *claims: int) -> Path:
     """Write the claims of a chunk where they are looked for."""
-    file = file_of(job_directory(state_dir, job), chunk)
+    file = claims_path(job_directory(state_dir, job), chunk)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(file, np.array(claims, dtype=np.uint64))
+    write(file, *claims)
     return file
 
 
+def write(file: Path, *claims: int) -> None:
+    data = struct.pack(f"<{len(claims)}Q", *claims)
+    file.write_bytes(data + struct.pack("<Q", SEAL | zlib.crc32(data)))
+
+
 def share(theirs: Path) -> None:
-    np.save(theirs, np.array([2, 3], dtype=np.uint64))
+    write(theirs, 2, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,28 @@
-"""``orchestrator --help`` is instant because it imports nothing heavy."""
+"""``orchestrator --help`` is instant because it imports nothing heavy, and who looks at jobs waits for nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from orchestrator.model import ExitCode, JobState
+from tests.contract.journal_kit import make_job, opened
+
 HEAVY = {"numpy", "sqlalchemy", "alembic", "aiohttp", "jinja2", "rich", "structlog", "orchestrator.app"}
+# What only those need that read sources or ask Marketo.
+SENDING = {
+    "numpy",
+    "isal",
+    "aiohttp",
+    "aiofiles",
+    "orchestrator.driver",
+    "orchestrator.intake",
+    "orchestrator.emulator",
+}
 
 SPY = """
 import atexit, sys
@@ -62,3 +77,18 @@ def test_garbage_is_looked_for_only_in_what_the_command_makes(tmp_path):
     enabled, frozen = done.stderr.splitlines()[-1].split()
     assert enabled == "True"
     assert int(frozen) > 100_000
+
+
+def test_who_looks_at_jobs_waits_for_nothing_that_only_sending_needs(tmp_path):
+    asyncio.run(one_job(tmp_path / "state", out=tmp_path / "out"))
+    for command in (["jobs"], ["status"], ["report", "j-1"], ["wait", "j-1"], ["cancel", "j-1"], ["journal", "check"]):
+        code, output, modules = imported_by(*command, "--set", f"state.dir={tmp_path}/state")
+        assert code == 0, output
+        assert modules & SENDING == set(), command
+        assert modules & {"alembic", "psycopg"} == set(), command
+
+
+async def one_job(directory: Path, out: Path) -> None:
+    async with opened(f"sqlite:///{directory}/journal.db") as journal:
+        ended = {"state": JobState.COMPLETE, "exit_code": ExitCode.OK, "finished_ms": 1_700_000_000_001}
+        await journal.add_job(make_job(out_dir=str(out), **ended))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from orchestrator.directories import prepare_state_dir
 from orchestrator.emulator.config import ChannelSpec, ProgramSpec
 from orchestrator.errors import AccessDenied, ConfigError, HeaderError, InvalidRequest, SourceError, Unavailable
 from orchestrator.marketo.reads import LOOKUP_FIELDS, OTHER_STANDARD_FIELDS, Field, Relationship, Schema
 from orchestrator.model import CustomObjects, FileIdentity, Format, JobOptions, Leads, ProgramMembers, Source, Target
-from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, prepare_state_dir, unasked
+from orchestrator.preflight import HEADERS_SHOWN_MAX, Known, check_headers, locate, look_up, unasked
 from orchestrator.source.split import Plan
 from tests.contract.test_client import world
 

@@ -19,13 +19,13 @@ from orchestrator.model import Format, MappingFile, RepeatedKeys
 from orchestrator.records import Record, write_record
 from orchestrator.records import parse as records_of
 from orchestrator.source import fingerprints
-from orchestrator.source.changed import LISTING_FILE, plan_sources, settle_repeated
+from orchestrator.source.changed import plan_sources, settle_repeated
 from orchestrator.source.fingerprints import RepeatedRows
 from orchestrator.source.opened import Located, Reading
 from orchestrator.source.opening import read_span
 from orchestrator.source.places import restore
 from orchestrator.source.repeated import digest_of
-from orchestrator.source.spool import Stopped, Workspace
+from orchestrator.source.spool import LISTING_FILE, Stopped, Workspace
 
 CAPS = {"part_bytes_max": 1_000_000, "rows_max": 3}
 
