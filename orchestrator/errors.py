@@ -12,8 +12,9 @@
     │  ├─ Refused             RateLimited · ConcurrencyLimited · DailyQuotaExhausted · ImportQueueFull · ListBusy ·
     │  │                      TokenExpired · AccessDenied · InvalidRequest · TooLarge · Unavailable
     │  └─ MalformedResponse   the remote broke its contract
-    ├─ JournalError           JobUnknown · JournalCorrupt · Fenced · JournalForbidden · JournalUnreachable ·
-    │  │                      JournalVersionUnknown · SubscriptionBusy
+    ├─ JournalError           JobUnknown · JournalCorrupt · Fenced · JournalUnreachable · JournalVersionUnknown ·
+    │  │                      SubscriptionBusy
+    │  ├─ JournalUnusable     a setting is wrong, or a right is missing; JournalForbidden
     │  └─ JournalStalled      a passing cause; JournalLocked
     └─ FileUnwritten          of the state or output directory; made again when it can be
 
@@ -22,6 +23,14 @@ it carries neither secrets nor the contents of rows.
 """
 
 from __future__ import annotations
+
+import errno
+from typing import Final
+
+# What the operating system says of a file: there is no room now, or no descriptor, or the disk does not do it ...
+PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE))
+# ... or this user may not.
+DENIED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 
 
 class OrchestratorError(Exception):
@@ -170,7 +179,11 @@ class JournalLocked(JournalStalled):
     """Another process keeps the journal locked, in the middle of a write."""
 
 
-class JournalForbidden(JournalError):
+class JournalUnusable(JournalError):
+    """There can be no journal where it is said to be: the place does not exist, or something else is there."""
+
+
+class JournalForbidden(JournalUnusable):
     """The journal may not be read or written: access is denied, or its disk may only be read."""
 
 

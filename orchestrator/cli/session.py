@@ -22,6 +22,8 @@ from orchestrator.cli.endings import tell_code
 from orchestrator.cli.words import duration
 from orchestrator.config import Settings, load
 from orchestrator.errors import (
+    DENIED,
+    PASSING,
     AccessDenied,
     ConfigError,
     DailyQuotaExhausted,
@@ -32,6 +34,7 @@ from orchestrator.errors import (
     JournalForbidden,
     JournalStalled,
     JournalUnreachable,
+    JournalUnusable,
     JournalVersionUnknown,
     MarketoError,
     NoRoom,
@@ -131,8 +134,8 @@ def explain(
     code = exit_code_of(error) if code is None else code
     if isinstance(error, OrchestratorError):
         console.insist(f"Error: {log.redact_text(str(error))}", "bad")
-    elif isinstance(error, OSError) and code is ExitCode.INTERRUPTED:
-        console.insist(f"Error: {error.strerror}: make room where state.dir and the reports are", "bad")
+    elif isinstance(error, OSError) and error.errno in PASSING | DENIED:
+        console.insist(f"Error: {error.strerror}: {_advice(error)}", "bad")
     elif code is ExitCode.INTERNAL:
         console.insist(f"Error: unexpected {type(error).__name__}; --verbose shows where", "bad")
         if console.verbose:
@@ -144,8 +147,19 @@ def explain(
         meaning = "the journal is damaged; nothing is sent until it is whole again"
     elif isinstance(error, JournalForbidden):
         meaning = "the journal cannot be used; give access to it and its directory, or choose another with state.dir"
+    elif isinstance(error, JournalUnusable):
+        meaning = "there is no journal where it is said to be; nothing was sent"
     tell_code(console, code, next_command, meaning=meaning)
     return code
+
+
+def _advice(error: OSError) -> str:
+    """Say what helps against a fault of the operating system that no other place has put into words."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "let this process open more files (ulimit -n), then try again"
+    if error.errno in DENIED:
+        return f"give this user access to {error.filename or 'state.dir and the directory of the reports'}"
+    return "make room where state.dir and the reports are"
 
 
 async def find_job(orchestrator: Orchestrator, job_id: str) -> JobHandle:
@@ -182,9 +196,11 @@ def exit_code_of(error: BaseException) -> ExitCode:
             return ExitCode.SIGINT
         case NoRoom() | FileUnwritten() | JournalStalled():
             return ExitCode.INTERRUPTED
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        case OSError() if error.errno in PASSING:
             return ExitCode.INTERRUPTED
-        case ConfigError() | JournalVersionUnknown() | JournalForbidden():
+        case OSError() if error.errno in DENIED:
+            return ExitCode.USAGE
+        case ConfigError() | JournalVersionUnknown() | JournalUnusable():
             return ExitCode.USAGE
         case SourceError() | InvalidRequest():
             return ExitCode.INPUT_REFUSED

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalForbidden, JournalLocked, JournalStalled
+from orchestrator.errors import (
+    DENIED,
+    PASSING,
+    JournalCorrupt,
+    JournalError,
+    JournalForbidden,
+    JournalLocked,
+    JournalStalled,
+    JournalUnusable,
+)
 from orchestrator.journal.rows import NotUnderstood
 
 _PRIMARY_MASK: Final = 0xFF  # SQLite's extended result codes carry the primary one in their lowest byte
@@ -37,8 +47,13 @@ _KINDS: Final[Mapping[type[JournalError], tuple[int, ...]]] = {
     JournalStalled: (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
     JournalForbidden: (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN),
 }
-_FORBIDDEN_OF_FILES: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
-_PASSING_OF_FILES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_WRONG_PATH: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
+_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
+_KINDS_OF_FILES: Final[Mapping[type[JournalError], Collection[int]]] = {
+    JournalStalled: PASSING,
+    JournalForbidden: DENIED,
+    JournalUnusable: _WRONG_PATH,
+}
 # What reading a row raises if it, or what says where it is, is damaged.
 ILLEGIBLE: Final = (StatementError, sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)
 _FAULTS: Final = (*ILLEGIBLE, OSError, OverflowError, UnicodeEncodeError)
@@ -59,28 +74,33 @@ def corrupt(path: Path, what: str) -> JournalCorrupt:
 
 def explain(path: Path, error: BaseException) -> JournalError:
     """Return the journal's error for a fault of SQLite, of the file system or of a value's range."""
-    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
-        error = error.orig
+    error = _original(error)
     if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_MASK
+        code = _code(error)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _says_damage(error):
             return corrupt(path, damage_in_words(error))
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := _unopened(path)) is not None:
+            return of_file(f"the journal {path}", reason, path)
         advice = _ADVICE.get(code)
         kind = next((kind for kind, codes in _KINDS.items() if code in codes), JournalError)
         return kind(f"the journal {path}: " + (f"{advice} ({error})" if advice else str(error)))
     if isinstance(error, OSError):
-        kind = JournalStalled if error.errno in _PASSING_OF_FILES else JournalError
-        kind = JournalForbidden if error.errno in _FORBIDDEN_OF_FILES else kind
-        return kind(f"the journal {path}: {error.strerror or error}: {error.filename or path}")
+        return of_file(f"the journal {path}", error, path)
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, NotUnderstood)):
         return corrupt(path, damage_in_words(error))
     return JournalError(f"the journal {path}: a value cannot be stored in it ({type(error).__name__})")
 
 
+def of_file(what: str, error: OSError, path: Path) -> JournalError:
+    """Return the journal's error for a fault of the file system at a path of its own."""
+    kind = next((kind for kind, numbers in _KINDS_OF_FILES.items() if error.errno in numbers), JournalError)
+    advice = "; let this process open more files (ulimit -n), then resume" if error.errno in _DESCRIPTORS else ""
+    return kind(f"{what}: {error.strerror or error}: {error.filename or path}{advice}")
+
+
 def damage_in_words(error: BaseException) -> str:
     """Say what is damaged, without what stands there."""
-    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
-        error = error.orig
+    error = _original(error)
     if isinstance(error, sqlite3.Error):
         if (no_text := _NO_TEXT.match(str(error))) is not None:
             return f"the text in column {no_text[1]} is no UTF-8"
@@ -89,6 +109,30 @@ def damage_in_words(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
         return "a stored value is no JSON"
     return str(error) if isinstance(error, NotUnderstood) else type(error).__name__
+
+
+def _unopened(path: Path) -> OSError | None:
+    """Return what the system says of the journal's directory, where SQLite does not tell why it cannot open a file."""
+    try:
+        os.close(os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error
+    return None
+
+
+def is_no_database(error: BaseException) -> bool:
+    """Tell whether a file is not what SQLite writes: damaged at its very beginning, or no database at all."""
+    error = _original(error)
+    return isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_NOTADB
+
+
+def _original(error: BaseException) -> BaseException:
+    return error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error) else error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary code for an error."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_MASK
 
 
 def _says_damage(error: sqlite3.Error) -> bool:

@@ -9,20 +9,23 @@ thing for which SQLite does not wait: it fails at once if anybody writes.
 from __future__ import annotations
 
 import os
+import sqlite3
+import stat
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalStalled, JournalUnusable
 from orchestrator.journal import lock, tables
-from orchestrator.journal.faults import corrupt
+from orchestrator.journal.faults import corrupt, is_no_database
 from orchestrator.journal.mounts import network_file_system
-from orchestrator.journal.schema import REVISION, versions
+from orchestrator.journal.schema import REVISION
 
 BUSY_TIMEOUT_MS: Final = 10_000  # other writers hold the file for milliseconds; one that is stopped may not hang us
 WAL_BYTES_KEPT: Final = 16 * 1024 * 1024  # of the write-ahead log, which grows while somebody reads for long
@@ -42,9 +45,9 @@ _ON_CONNECT: Final = (
 def open_engine(path: Path, *, now_ms: int) -> Engine:
     """Return an engine with at most one connection to the journal at `path`, made or brought up if need be.
 
-    Raises the errors of SQLite and of the file system as they are, and `JournalError` for everything else.
+    Raises the errors of SQLite and of the file system as they are, and a `JournalError` for everything else.
     """
-    _make_private(path)
+    _make_file(path)
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"check_same_thread": False},  # one at a time is enough; which thread is its owner's choice
@@ -55,8 +58,12 @@ def open_engine(path: Path, *, now_ms: int) -> Engine:
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     try:
-        if not _is_ready(engine):
+        ready = _is_ready(path, engine)
+        if not ready or _is_public(path):
+            _refuse_strangers(path, engine)
+        if not ready:
             _set_up(path, engine, now_ms=now_ms)
+        _make_private(path)
     except BaseException:
         engine.dispose()
         raise
@@ -81,20 +88,18 @@ def _on_begin(connection: Connection) -> None:
 # --- the file ----------------------------------------------------------------------------------------
 
 
-def _make_private(path: Path) -> None:
-    """Make the directory and the file if they are missing, and the file readable by its owner only.
+def _make_file(path: Path) -> None:
+    """Make the directory and the file if they are missing; refuse what can be no journal.
 
-    The file is made empty under another name: closing a descriptor of a file drops all locks that SQLite has on
-    it in this process, so this package never opens what SQLite may have open.
+    The file is made empty under another name, readable by its owner only: closing a descriptor of a file drops all
+    locks that SQLite has on it in this process, so this package never opens what SQLite may have open.
     """
     shared = _network_file_system(path)
     if shared is not None:
-        raise JournalError(
+        raise JournalUnusable(
             f"the journal {path} lies on a network file system ({shared}), where locks do not hold and it would be "
             "damaged: give a local directory with --set state.dir=DIR or --journal sqlite:///PATH"
         )
-    if path.is_dir():
-        raise JournalError(f"the journal {path} is a directory: give a file with --journal sqlite:///PATH")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -104,9 +109,23 @@ def _make_private(path: Path) -> None:
                 os.link(made, path)
         finally:
             Path(made).unlink()
-    if path.stat().st_mode & 0o077:
-        with suppress(OSError):  # another user's, or on a disk that may only be read: it is not ours to close
-            path.chmod(0o600)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "directory" if stat.S_ISDIR(mode) else "device, a pipe or a socket"
+        raise JournalUnusable(f"the journal {path} is a {what}: give a file with --journal sqlite:///PATH")
+
+
+def _is_public(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o077)
+
+
+def _make_private(path: Path) -> None:
+    """Let only its owner read the file, which is known to be a journal, and what SQLite has made beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        with suppress(OSError):  # another user's, or on a disk that may only be read; or there is no log
+            if _is_public(file):
+                file.chmod(0o600)
 
 
 def _network_file_system(path: Path) -> str | None:
@@ -120,38 +139,49 @@ def _network_file_system(path: Path) -> str | None:
 # --- the tables --------------------------------------------------------------------------------------
 
 
-def _is_ready(engine: Engine) -> bool:
+def _is_ready(path: Path, engine: Engine) -> bool:
     """Tell whether nothing has to be done before the journal can be used."""
-    with engine.begin() as connection:
-        return _mode(connection) == "wal" and tables.revision(connection) == REVISION
+    try:
+        with engine.begin() as connection:
+            return _mode(connection) == "wal" and tables.revision(connection) == REVISION
+    except (DBAPIError, sqlite3.Error) as error:
+        if is_no_database(error) and not _setup_path(path).exists():  # beside a journal it stays for ever
+            raise JournalUnusable(
+                f"{path} is no journal of this program and no database: give another file with --journal "
+                "sqlite:///PATH. If it was a journal once, it is damaged: restore a copy of your own"
+            ) from error
+        raise
 
 
 def _set_up(path: Path, engine: Engine, *, now_ms: int) -> None:
     """Make or bring up the tables, while every other process that wants to do so waits."""
     guard = _guard(path, now_ms=now_ms)
     try:
-        _refuse_strangers(path, engine)
         _switch_mode(path, engine)
         _make_tables(path, engine)
     finally:
         guard.release()
 
 
+def _setup_path(path: Path) -> Path:
+    return path.with_name(path.name + ".setup")
+
+
 def _guard(path: Path, *, now_ms: int) -> lock.Lock:
     for _ in range(_SETUP_TRIES):
-        guard = lock.take(path.with_name(path.name + ".setup"), now_ms=now_ms)
+        guard = lock.take(_setup_path(path), now_ms=now_ms)
         if guard is not None:
             return guard
-    raise JournalError(f"the journal {path} is being set up by another process; try again when it is done")
+    raise JournalStalled(f"the journal {path} is being set up by another process; try again when it is done")
 
 
 def _refuse_strangers(path: Path, engine: Engine) -> None:
-    """Raise if the file is some other program's database."""
+    """Raise if the file is some other program's database, before anything of it is changed."""
     with engine.begin() as connection:
-        names = inspect(connection).get_table_names()
-    if names and versions.name not in names:
-        raise JournalError(
-            f"{path} is a database, but no journal of this program (it has the table {names[0]}): "
+        stranger = tables.stranger(connection)
+    if stranger is not None:
+        raise JournalUnusable(
+            f"{path} is a database, but no journal of this program (it has the table {stranger}): "
             "give another file with --journal sqlite:///PATH"
         )
 
@@ -164,7 +194,7 @@ def _switch_mode(path: Path, engine: Engine) -> None:
     _outside_transactions(engine, "PRAGMA auto_vacuum = FULL")
     mode = _outside_transactions(engine, "PRAGMA journal_mode = WAL")
     if mode != "wal":
-        raise JournalError(
+        raise JournalUnusable(
             f"the journal {path} cannot have a write-ahead log here (SQLite keeps {mode!r}): "
             "give a directory on a local disk with --set state.dir=DIR"
         )

@@ -26,6 +26,17 @@ def revision(connection: Connection) -> str | None:
     return connection.execute(select(versions.c.version_num)).scalar() or ""
 
 
+def stranger(connection: Connection) -> str | None:
+    """Return a table of a database that is another program's; None if it is empty, or a journal of any version.
+
+    Other programs keep revisions with Alembic, too.
+    """
+    names = inspect(connection).get_table_names()
+    if not names or (versions.name in names and not metadata.tables.keys().isdisjoint(names)):
+        return None
+    return next((name for name in names if name != versions.name), versions.name)
+
+
 @contextmanager
 def understood(connection: Connection) -> Iterator[None]:
     """Tell a row of a newer version, which has brought the tables up meanwhile, from one that is damaged."""

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import StatementError
 
-from orchestrator.errors import JournalCorrupt, JournalError, JournalForbidden, JournalLocked, JournalStalled
+from orchestrator.errors import (
+    JournalCorrupt,
+    JournalError,
+    JournalForbidden,
+    JournalLocked,
+    JournalStalled,
+    JournalUnusable,
+)
 from orchestrator.journal.faults import explained
 
 PATH = Path("/state/journal.db")
@@ -59,7 +69,26 @@ def test_a_file_that_may_not_be_written(connection, tmp_path):
 def test_a_file_that_cannot_be_opened(tmp_path):
     with explanation() as caught, explained(PATH):
         sqlite3.connect(tmp_path / "missing" / "x.db")
-    assert "cannot be opened: check that the path is right" in str(caught.value)
+    assert type(caught.value) is JournalUnusable  # the directory of the journal itself is missing, too
+    with pytest.raises(JournalForbidden, match="cannot be opened: check that the path is right"), explained(tmp_path):
+        sqlite3.connect(tmp_path / "missing" / "x.db")
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    path = tmp_path / "x.db"
+    filled = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (filled[0] + 1, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                filled.append(os.dup(0))
+        with pytest.raises(JournalStalled, match=r"Too many open files.*ulimit -n"), explained(path):
+            sqlite3.connect(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in filled:
+            os.close(descriptor)
 
 
 def test_a_file_that_is_no_database(tmp_path):

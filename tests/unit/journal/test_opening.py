@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalVersionUnknown
+from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalUnusable, JournalVersionUnknown
 from orchestrator.journal import lock, opening
 from orchestrator.journal.changes import ChunkChanged
 from orchestrator.journal.sqlite import SqliteStore
@@ -75,8 +75,12 @@ async def test_nobody_else_can_read_it(path):
 async def test_a_file_that_others_could_read_is_made_private(path):
     await filled(path)
     path.chmod(0o644)
-    await filled(path)
-    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    other = sqlite3.connect(path)
+    other.execute("SELECT * FROM jobs").fetchone()  # so there are its log and its index, which are as open as it is
+    async with opened(url_of(path)):
+        modes = {oct(file.stat().st_mode & 0o777) for file in path.parent.glob("journal.db*")}
+    other.close()
+    assert modes == {"0o600"}
 
 
 @in_loop
@@ -212,24 +216,54 @@ async def test_a_journal_that_forgot_its_version(path):
         await filled(path)
 
 
+def _database(path: Path, statements: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(statements)
+    connection.close()
+
+
+_STRANGERS = {
+    "another program's database": (lambda path: _database(path, "CREATE TABLE photos (id)"), "has the table photos"),
+    "one that Alembic knows as well": (
+        lambda path: _database(
+            path,
+            "CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('0003');"
+            "CREATE TABLE photos (id); PRAGMA journal_mode = WAL;",
+        ),
+        "has the table photos",
+    ),
+    "no database": (lambda path: path.write_text("email\n" * 100), "no journal of this program and no database"),
+    "a pipe": (os.mkfifo, "is a device, a pipe or a socket"),
+    "a directory": (Path.mkdir, "is a directory"),
+}
+
+
+@pytest.mark.parametrize("stranger", _STRANGERS)
 @in_loop
-async def test_a_database_of_another_program(path):
+async def test_what_is_no_journal_is_left_as_it_is(path, stranger):
+    make, message = _STRANGERS[stranger]
     path.parent.mkdir()
-    change(path, "CREATE TABLE photos (id)")
-    before = path.read_bytes()
-    with pytest.raises(JournalError, match=r"no journal of this program .*photos"):
+    make(path)
+    path.chmod(0o666)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(JournalUnusable, match=message):
         await filled(path)
-    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o666
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 @in_loop
 async def test_a_path_that_cannot_be_a_file(path):
-    path.mkdir(parents=True)
-    with pytest.raises(JournalError, match="is a directory"):
+    path.parent.mkdir()
+    path.write_text("")
+    for below in ("journal.db", "directory/journal.db"):
+        with pytest.raises(JournalUnusable, match=r"(Not a directory|File exists)"):
+            await filled(path / below)
+    path.unlink()
+    path.symlink_to("nothing")
+    with pytest.raises(JournalUnusable, match="No such file"):
         await filled(path)
-    (path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"(Not a directory|File exists)"):
-        await filled(path / "file" / "journal.db")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no table of mounts to read")
