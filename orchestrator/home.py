@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import PASSING, ConfigError, FileUnwritten
 from orchestrator.model import Home, Job
 
 FILE_NAME = "home"
@@ -28,6 +28,7 @@ def read_home(state_dir: Path, rng: Random) -> Home:
 
     Raises:
         ConfigError: the number cannot be read or written.
+        FileUnwritten: not now, for there is no room, for example.
 
     """
     path = state_dir / FILE_NAME
@@ -36,6 +37,10 @@ def read_home(state_dir: Path, rng: Random) -> Home:
             _make(path, f"{rng.getrandbits(_ID_BITS):016x}\n")
         text = path.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise FileUnwritten(
+                f"{path} cannot be used now: {error.strerror}; make room there, then try again with the same directory"
+            ) from error
         what = error.strerror if isinstance(error, OSError) else "it is not what this program wrote"
         raise ConfigError(
             f"{path} cannot be used: {what}; choose another directory with --set state.dir=DIR"

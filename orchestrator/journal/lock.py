@@ -15,9 +15,13 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from orchestrator.errors import PASSING
+from orchestrator.journal.faults import of_file
 from orchestrator.journal.values import Owner
 
 _TRIES: Final = 8  # an asker holds the lock for microseconds; eight meetings in a row do not happen
@@ -45,10 +49,9 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, once."""
-        try:
+        with suppress(OSError):  # what stands in the file counts no longer
             os.ftruncate(self._descriptor, 0)
-        finally:
-            os.close(self._descriptor)
+        os.close(self._descriptor)
 
 
 def _open(path: Path) -> int:
@@ -63,37 +66,52 @@ def _try(descriptor: int, how: int) -> bool:
     return True
 
 
-def take(path: Path, *, now_ms: int, home: str | None = None) -> Lock | None:
-    """Take the lock and leave this process's number, the time and its home in it; None if somebody holds it."""
-    descriptor = _open(path)
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        for left in range(_TRIES, 0, -1):
-            if _try(descriptor, fcntl.LOCK_EX):
-                content = f"{os.getpid()} {now_ms} {home or ''}"
-                os.pwrite(descriptor, content.ljust(_CONTENT_BYTES - 1).encode() + b"\n", 0)
-                return Lock(descriptor)
-            if left > 1:
-                time.sleep(_PAUSE_S)
-    except BaseException:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.errno in PASSING:
+            raise of_file(f"the lock {path}", error, path) from error
         raise
-    os.close(descriptor)
+
+
+def take(path: Path, *, now_ms: int, home: str | None = None) -> Lock | None:
+    """Take the lock and leave this process's number, the time and its home in it; None if somebody holds it.
+
+    Raises a `JournalStalled` if the file cannot be opened or written now, and other errors of the file system as they are.
+    """
+    with _explained(path):
+        descriptor = _open(path)
+        try:
+            for left in range(_TRIES, 0, -1):
+                if _try(descriptor, fcntl.LOCK_EX):
+                    content = f"{os.getpid()} {now_ms} {home or ''}"
+                    os.pwrite(descriptor, content.ljust(_CONTENT_BYTES - 1).encode() + b"\n", 0)
+                    return Lock(descriptor)
+                if left > 1:
+                    time.sleep(_PAUSE_S)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
     return None
 
 
 def owner(path: Path) -> Owner | None:
-    """Return who holds the lock, None if nobody does."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        if _try(descriptor, fcntl.LOCK_SH):
+    """Return who holds the lock, None if nobody does; raises what `take` raises."""
+    with _explained(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return None
-        told = _CONTENT.fullmatch(os.pread(descriptor, _CONTENT_BYTES, 0))
-        if told is None:
-            return Owner(pid=0, since_ms=0)
-        pid, since_ms, home = told.groups()
-        return Owner(pid=int(pid), since_ms=int(since_ms), home=home.decode() if home else None)
-    finally:
-        os.close(descriptor)
+        try:
+            if _try(descriptor, fcntl.LOCK_SH):
+                return None
+            told = _CONTENT.fullmatch(os.pread(descriptor, _CONTENT_BYTES, 0))
+        finally:
+            os.close(descriptor)
+    if told is None:
+        return Owner(pid=0, since_ms=0)
+    pid, since_ms, home = told.groups()
+    return Owner(pid=int(pid), since_ms=int(since_ms), home=home.decode() if home else None)

@@ -7,7 +7,6 @@ whole or it is not there: an error, a wish to stop, or a full disk removes what 
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import threading
@@ -15,9 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from orchestrator.errors import NoRoom, SourceError
+from orchestrator.errors import PASSING, NoRoom, SourceError
 
-_PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 RESERVE_BYTES: Final = 268_435_456  # left free on the disk: claims are up to 128 MB, journal and results need more
 CHECK_EVERY_BYTES: Final = 67_108_864  # how much is written between two looks at the free space
 
@@ -130,7 +128,7 @@ class Copy:
         check_room(self.path.parent, bytes_wanted, f"{self._of}: a copy of it has to be made")
 
     def _failed(self, error: OSError) -> SourceError:
-        kind = NoRoom if error.errno in _PASSING else SourceError
+        kind = NoRoom if error.errno in PASSING else SourceError
         return kind(
             f"{self._of}: a copy of it cannot be made in {self.path.parent}: {error.strerror or error}. Make room "
             "there, or choose another directory with --set state.dir=DIR."

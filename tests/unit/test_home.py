@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,8 @@ from random import Random
 
 import pytest
 
-from orchestrator.errors import ConfigError
+from orchestrator import home
+from orchestrator.errors import ConfigError, FileUnwritten
 from orchestrator.home import not_at, read_home
 from tests.contract.journal_kit import make_job
 
@@ -45,6 +48,16 @@ def test_another_programs_file_is_refused(tmp_path, content):
 def test_a_directory_that_cannot_be_written(tmp_path):
     with pytest.raises(ConfigError, match="cannot be used: No such file or directory; choose another directory"):
         read_home(tmp_path / "missing", Random(1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE])
+def test_a_disk_that_is_full_is_no_reason_to_choose_another_directory(tmp_path, monkeypatch, number):
+    def full(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(home.tempfile, "mkstemp", full)
+    with pytest.raises(FileUnwritten, match="try again with the same directory"):
+        read_home(tmp_path, Random(1))
 
 
 def test_a_job_of_another_directory_is_named_with_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import JournalStalled
 from orchestrator.journal import lock
 from orchestrator.journal.values import Owner
 
@@ -54,6 +56,29 @@ def test_a_lock_is_taken_once_and_given_back(tmp_path):
     assert again is not None
     assert lock.owner(path) == Owner(pid=os.getpid(), since_ms=5, home="0123456789012345")
     again.release()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_file_that_cannot_be_used_now_is_told(tmp_path, monkeypatch, number):
+    def fails(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "x.lock"
+    told = f"the lock {path}: {os.strerror(number)}"
+    for function, call in (("open", lock.owner), ("open", _take), ("pwrite", _take)):
+        with monkeypatch.context() as patch:
+            patch.setattr(lock.os, function, fails)
+            with pytest.raises(JournalStalled, match=told):
+                call(path)
+    held = lock.take(path, now_ms=0)
+    assert held is not None
+    monkeypatch.setattr(lock.os, "ftruncate", fails)
+    held.release()
+    assert lock.owner(path) is None
+
+
+def _take(path: Path) -> None:
+    lock.take(path, now_ms=0)
 
 
 def test_what_a_killed_process_left_is_not_believed(tmp_path):
