@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -48,11 +49,13 @@ class Common(Output):
     ] = ()
 
 
-def parameters(kind: type) -> list[inspect.Parameter]:
+@cache  # most commands take the same ones
+def parameters(kind: type) -> tuple[inspect.Parameter, ...]:
     """Return the options that a dataclass of them stands for, those of its base classes last."""
     hints = get_type_hints(kind, include_extras=True)
+    given = inspect.signature(kind).parameters
     names = [name for each in kind.__mro__ for name in inspect.get_annotations(each)]
-    return [_parameter(name, hints[name], inspect.signature(kind).parameters[name].default) for name in names]
+    return tuple(_parameter(name, hints[name], given[name].default) for name in names)
 
 
 def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
@@ -77,13 +80,13 @@ def takes(*kinds: type) -> Callable[[Callable[..., int]], Callable[..., None]]:
         added = [parameters(kind) for kind in kinds]
 
         def call(**values: Any) -> None:
+            hints_of = {kind: get_type_hints(kind) for kind in kinds}
             together = []
             for kind, group in zip(kinds, added, strict=True):
                 given = {parameter.name: values.pop(parameter.name) for parameter in group}
                 together.append(kind(**{name: _plain(value, hints_of[kind][name]) for name, value in given.items()}))
             raise typer.Exit(int(command(*together, **values)))
 
-        hints_of = {kind: get_type_hints(kind) for kind in kinds}
         every = [*own, *(parameter for group in added for parameter in group)]
         call.__name__ = command.__name__
         call.__doc__ = command.__doc__

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +50,8 @@ def root(
 ) -> None:
     """Import huge CSV files into Adobe Marketo Engage as fast as its limits allow, and account for every row."""
     if version:
+        from importlib import metadata
+
         sys.stdout.write(f"orchestrator {metadata.version('marketo-bulk-orchestrator')}\n")
         raise typer.Exit(0)
 
