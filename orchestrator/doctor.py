@@ -315,7 +315,12 @@ async def _driver(journal: Journal, host: str) -> Check:
     if owner is None:
         return ok("driver", f"no process imports into {host} now")
     since = datetime.fromtimestamp(owner.since_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return ok("driver", f"process {owner.pid} imports into {host} since {since}")
+    message = f"{owner.name} imports into {host} since {since}"
+    if owner.hangs:
+        silent_s = owner.silent_ms // 1000
+        advice = "it hangs, or was stopped: orchestrator resume --take-over takes its place"
+        return warn("driver", f"{message}, but has done nothing for {silent_s:,} s", advice)
+    return ok("driver", message)
 
 
 async def _stopped(journal: Journal, host: str, directory: Path) -> Check:

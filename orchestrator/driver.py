@@ -238,9 +238,12 @@ class Driver:
 
     async def _look_for_jobs(self, now_ms: int) -> None:
         """Take in what other processes wrote to the journal, and write what no fact carried."""
-        if now_ms < self._looked_ms + LOOK_FOR_JOBS_MS or self._draining:
+        if now_ms < self._looked_ms + LOOK_FOR_JOBS_MS:
             return
         self._looked_ms = now_ms
+        if self._draining:
+            await self._desk.confirm()  # which tells others that this process does not hang
+            return
         await self._count_calls()
         await self._desk.tell_reserved(self._scheduler.turns.reserved(now_ms))
         await self._desk.confirm()  # a process that was stopped may have lost the subscription meanwhile

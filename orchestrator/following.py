@@ -110,15 +110,18 @@ class JobHandle:
             job = await self._journal.job(self.id)
             if job.state not in UNFINISHED:
                 return True
-            looks = 0 if await self._attended(job) else looks + 1
+            looks = 0 if await self.attended() else looks + 1
             await change()
         return False
 
-    async def _attended(self, job: Job) -> bool:
-        """Tell whether some live process brings a job to its end.
+    async def attended(self) -> bool:
+        """Tell whether some live process brings the job to its end; not if it has ended, or stopped.
 
         If nobody waits for it, whoever drives the subscription still does, unless something of it is unsent.
         """
+        job = await self._journal.job(self.id)
+        if job.state not in UNFINISHED:
+            return False
         if self._wanted(job.id):
             return True
         owner = await self._journal.owner(job.host)
@@ -148,14 +151,15 @@ class JobHandle:
 
     async def prospect(self) -> Prospect:
         """Foretell when the job ends, and whether the day's calls suffice."""
-        return await self._prospects.of(await self._journal.job(self.id))
+        job = await self._journal.job(self.id)
+        return await self._prospects.of(job, attended=await self.attended())
 
     async def status(self) -> JobStatus:
         """Return everything that is known of the job."""
         sources = await self._journal.sources(self.id)
         chunks = await self._journal.chunks(self.id)
         job = await self._journal.job(self.id)
-        attended = job.state in UNFINISHED and await self._attended(job)
+        attended = await self.attended()
         owner = await self._journal.owner(job.host) if attended else None
         return JobStatus(
             job=job,
@@ -172,7 +176,7 @@ class JobHandle:
                 chunks,
                 proving=await self._prospects.proving(job, sources, chunks),
             ),
-            prospect=await self._prospects.of(job),
+            prospect=await self._prospects.of(job, attended=attended),
             attended=attended,
             driver=owner if owner is not None and owner.sends(job) else None,
         )

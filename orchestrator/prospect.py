@@ -15,7 +15,7 @@ from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.errors import JournalError, JournalUnreachable
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import ENDED, Backlog, DayCalls, Tally
+from orchestrator.journal.values import ENDED, Backlog, DayCalls, Owner, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
 from orchestrator.model import RANKS, Chunk, Job, JobId, JobState, Phase, Source, Target
 from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
@@ -69,6 +69,7 @@ class Prospect:
     eta: Eta | None
     calls_end: DayEnd | None  # of those that imports may make today
     behind: Behind | None = None
+    hung: Owner | None = None  # the process that drives the subscription, if it does nothing
 
 
 NOTHING = Prospect(eta=None, calls_end=None)
@@ -151,16 +152,22 @@ class Prospects:
             reserved=limits.calls_reserved,
         )
 
-    async def of(self, job: Job) -> Prospect:
-        """Return what lies before a job; nothing if it does not run."""
+    async def of(self, job: Job, *, attended: bool) -> Prospect:
+        """Return what lies before a job; nothing if it does not run.
+
+        No end is foretold of one that is being stopped, nor if no process works on it, ``attended``, or that hangs.
+        """
         if job.state is not JobState.RUNNING:
             return NOTHING
         known = job.subscription in self._settings.subscriptions
         limits = self._settings.subscription(job.subscription).limits if known else self._settings.limits
         today = await self._journal.calls_of(job.host, quota_day(self._clock.wall_ms()))
         behind = await self._behind(job)
-        eta = None if behind is not None and behind.stopped else await self._eta(job, today, limits)
-        return Prospect(eta=eta, calls_end=self.day_end(today, limits), behind=behind)
+        owner = await self._journal.owner(job.host)
+        hung = owner if owner is not None and owner.hangs else None
+        stands = not attended or hung is not None or job.wish is not None or (behind is not None and behind.stopped)
+        eta = None if stands else await self._eta(job, today, limits)
+        return Prospect(eta=eta, calls_end=self.day_end(today, limits), behind=behind, hung=hung)
 
     async def proving(self, job: Job, sources: Sequence[Source], chunks: Sequence[Chunk]) -> bool:
         """Tell whether nothing more of a job is sent before its first batch is complete."""

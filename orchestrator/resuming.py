@@ -11,6 +11,7 @@ from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at, not_sent_to
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues
+from orchestrator.journal.values import Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.model import Finding, Job, JobId, JobState, OnUnknown, Wish
 from orchestrator.moving import move
@@ -66,6 +67,7 @@ class Resumption:
                 raise ConfigError(f"job {job.id}: {elsewhere}")
         if places:
             await self._move(named, places)
+        owner = await self._journal.owner(destination.host)
         jobs = named or [
             job
             for job in await self._journal.jobs(states=_RESUMABLE)
@@ -77,7 +79,7 @@ class Resumption:
         skipped: list[tuple[JobId, str]] = []
         for job in jobs:
             why_not = self._why_not_here(job, destination) or self._why_not(
-                job, by_name=bool(named), take_over=take_over
+                job, owner, by_name=bool(named), take_over=take_over
             )
             if why_not is None:
                 try:
@@ -102,10 +104,15 @@ class Resumption:
     def _why_not_here(self, job: Job, destination: Destination) -> str | None:
         return not_sent_to(destination.host, destination.subscription, job) or not_at(self._home, job)
 
-    def _why_not(self, job: Job, *, by_name: bool, take_over: bool) -> str | None:
+    def _why_not(self, job: Job, owner: Owner | None, *, by_name: bool, take_over: bool) -> str | None:
         if job.state not in _RESUMABLE:
             return f"it is {job.state}"
         if not by_name and not take_over and self._keeper.wanted(job.id):
+            if owner is not None and owner.hangs:
+                return (
+                    f"another process waits for it; {owner.name} drives, but has done nothing for "
+                    f"{owner.silent_ms // 1000:,} s: orchestrator resume --take-over takes its place"
+                )
             return "another process works on it"
         if not by_name and (job.state is JobState.PAUSED or job.wish is Wish.PAUSE):
             why = job.wish_reason if job.wish is Wish.PAUSE else ", ".join(job.exit_reasons)

@@ -29,10 +29,10 @@ T = TypeVar("T")
 class Followed:
     """A job that is shown, and how far it was shown already."""
 
-    def __init__(self, handle: JobHandle, *, importers: int) -> None:
-        """Begin with nothing shown."""
+    def __init__(self, handle: JobHandle, *, importers: int, flags: str) -> None:
+        """Begin with nothing shown; ``flags`` are those that a next command needs."""
         self.handle = handle
-        self.view = View(label=handle.id, importers=importers)
+        self.view = View(label=handle.id, importers=importers, flags=flags)
         self.code: ExitCode | None = None  # of its end, once that was told
         self._seen = 0
 

@@ -16,6 +16,7 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.endings import explain_skipped, tell_canary, tell_code, tell_end
 from orchestrator.cli.flags import OnUnknownAnswer
 from orchestrator.cli.following import Followed, follow
+from orchestrator.cli.progress import hung_words
 from orchestrator.cli.session import Interruption, execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import number, plural, printable, rows, size
 from orchestrator.clock import SystemClock
@@ -99,7 +100,7 @@ async def run_import(
                 return await tell_detached(console, orchestrator, handle, flags)
             tell_taken_over(console, owner)
             if not take_over:
-                await tell_turn(console, orchestrator, [handle])
+                await tell_turn(console, orchestrator, [handle], flags)
             interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
@@ -143,17 +144,22 @@ async def tell_detached(console: Console, orchestrator: Orchestrator, handle: Jo
     return ExitCode.OK
 
 
-async def tell_turn(console: Console, orchestrator: Orchestrator, handles: Sequence[JobHandle]) -> None:
-    """Say that jobs wait for a process which sends only others, if so."""
+async def tell_turn(console: Console, orchestrator: Orchestrator, handles: Sequence[JobHandle], flags: str) -> None:
+    """Say which other process sends these jobs, or that they wait for one which sends only others, or hangs."""
     owner = await orchestrator.driver()
-    if owner is not None and not all([owner.sends((await handle.status()).job) for handle in handles]):
-        what = _foreign(owner)
-        console.insist(f"{what[0].upper()}{what[1:]}; what is sent from here waits until it has ended.", "warn")
+    if owner is None or (owner.pid == os.getpid() and owner.machine is None):
+        return
+    if owner.hangs:
+        what, style = hung_words(owner, flags), "warn"
+    elif all([owner.sends(await handle.job()) for handle in handles]):
+        what, style = f"{owner.name} sends {'it' if len(handles) == 1 else 'them'}; this one follows", None
+    else:
+        what, style = f"{_foreign(owner)}; what is sent from here waits until it has ended", "warn"
+    console.insist(f"{what[0].upper()}{what[1:]}.", style)
 
 
 def _foreign(owner: Owner) -> str:
-    where = f" on {owner.machine}" if owner.machine else ""
-    return f"process {owner.pid}{where} drives the subscription, but sends only jobs of its own state directory"
+    return f"{owner.name} drives the subscription, but sends only jobs of its own state directory"
 
 
 def tell_files(console: Console, files: Sequence[str], *, given: Sequence[str | os.PathLike[str]]) -> None:
@@ -212,7 +218,7 @@ def resume_jobs(
                 tell_destination(console, destination)
                 tell_taken_over(console, owner)
                 if not take_over:
-                    await tell_turn(console, orchestrator, resumed.jobs)
+                    await tell_turn(console, orchestrator, resumed.jobs, flags)
                 return await Attendance(console, settings, orchestrator, interruption, flags).see_through(resumed.jobs)
 
         return await interruption.over(body)
@@ -281,7 +287,8 @@ class Attendance:
         console = self._console
         for handle in handles:
             console.say(f"Job {handle.id}")
-        followed = [Followed(handle, importers=self._settings.limits.importers) for handle in handles]
+        importers = self._settings.limits.importers
+        followed = [Followed(handle, importers=importers, flags=self._flags) for handle in handles]
         going_on: Sequence[Followed] = followed
         while going_on:
             await follow(going_on, console, SystemClock(), self._ended)

@@ -20,7 +20,7 @@ from orchestrator.events import (
     Event,
     JobPlanned,
 )
-from orchestrator.journal.values import Progress, Tally
+from orchestrator.journal.values import Owner, Progress, Tally
 from orchestrator.model import Job, JobState, Phase, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import ENDS_MIN, Eta
@@ -57,6 +57,7 @@ class View:
 
     label: str
     importers: int
+    flags: str = ""  # that a next command needs
     progress: Progress | None = None
     _job: Job | None = None
     source_bytes: int = 0
@@ -130,6 +131,8 @@ class View:
             f"{progress.queued} queued",
         ]
         lines += self._importer_lines(progress.importing, now_ms)
+        hung, _, way_out = self._hung().partition("; ")
+        lines += [f"  waiting   {hung}", f"{'':12}{way_out}"] if hung else []
         lines += [f"  waiting   {text}" for text in self._waits(now_ms)]
         return lines
 
@@ -146,6 +149,7 @@ class View:
             f"{size(_sent(progress).span_bytes)} of {size(total.span_bytes)} uploaded",
             f"{number(_finished(progress))} of {plural(total.chunks, 'batch')} finished, "
             f"{progress.importing} importing, {progress.queued} queued",
+            self._hung(),
             *(f"waiting: {text}" for text in self._waits(now_ms)),
             self._forecast(now_ms, in_line=True),
         ]
@@ -171,6 +175,10 @@ class View:
                 text = f"{what}, for {duration((now_ms - batch.since_ms) / 1000)}"
             lines.append(f"  importer {place + 1}  {text}")
         return lines
+
+    def _hung(self) -> str:
+        hung = self._prospect.hung
+        return "" if hung is None else hung_words(hung, self.flags)
 
     def _waits(self, now_ms: int) -> list[str]:
         texts: dict[str, str] = {}
@@ -206,6 +214,8 @@ class View:
         eta, behind = self._prospect.eta, self._prospect.behind
         if behind is not None:
             return behind_words(behind)
+        if self._prospect.hung is not None:
+            return "" if in_line else "none meanwhile"
         if eta is None:
             return f"{'forecast ' if in_line else ''}when {ENDS_MIN} batches are finished"
         return eta_words(eta, now_ms) if in_line else span_words(eta, now_ms)
@@ -227,6 +237,14 @@ def behind_words(behind: Behind) -> str:
     if not behind.stopped:
         return text
     return f"{text}, which is stopped: orchestrator resume {behind.job_id} (or cancel {behind.job_id})"
+
+
+def hung_words(owner: Owner, flags: str) -> str:
+    """Say that the process which drives does nothing, and which command, with these flags, takes its place."""
+    return (
+        f"{owner.name} drives, but has done nothing for {duration(owner.silent_ms / 1000)}; "
+        f"orchestrator resume --take-over{flags} takes its place"
+    )
 
 
 def slip_words(event: EtaSlipped) -> str:

@@ -13,7 +13,7 @@ from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker, Why
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
-from orchestrator.cli.progress import behind_words, eta_words
+from orchestrator.cli.progress import behind_words, eta_words, hung_words
 from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import between, day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
@@ -137,7 +137,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
             if job.wish
             else []
         ),
-        *([f"  driver    {_driver_words(status)}"] if job.state in UNFINISHED else []),
+        *([f"  driver    {_driver_words(status, flags)}"] if job.state in UNFINISHED else []),
         *([f"  priority  {job.options.priority}"] if job.options.priority is not Priority.NORMAL else []),
         *([f"  after     job {job.options.after}: nothing is sent before its end"] if job.options.after else []),
         *(f"  source    {source_words(source)}" for source in status.sources),
@@ -166,14 +166,17 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         lines += ["", *_batch_lines(batches, now_ms)]
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
         command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED)) + further_flags(job, flags)
-        lines += ["", f"Next: {f'orchestrator wait {job.id}{flags}' if status.attended else command}"]
+        if status.attended:
+            command = f"orchestrator {'resume --take-over' if status.prospect.hung else f'wait {job.id}'}{flags}"
+        lines += ["", f"Next: {command}"]
     return lines
 
 
-def _driver_words(status: JobStatus) -> str:
+def _driver_words(status: JobStatus, flags: str) -> str:
+    if status.prospect.hung is not None:
+        return hung_words(status.prospect.hung, flags)
     if status.driver is not None:
-        where = f" on {status.driver.machine}" if status.driver.machine else ""
-        return f"process {status.driver.pid}{where} sends it"
+        return f"{status.driver.name} sends it"
     return "a process waits until it can be sent" if status.attended else "nobody works on it"
 
 

@@ -39,7 +39,7 @@ async def wait_for(
     console: Console, settings: Settings, handles: Sequence[JobHandle], *, timeout_s: float | None, flags: str
 ) -> ExitCode:
     """Wait for jobs and tell how they ended; return the code of them all."""
-    jobs = [Followed(handle, importers=settings.limits.importers) for handle in handles]
+    jobs = [Followed(handle, importers=settings.limits.importers, flags=flags) for handle in handles]
     for job in jobs:
         console.say(f"Waiting for job {job.handle.id}")
     try:

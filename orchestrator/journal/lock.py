@@ -2,7 +2,8 @@
 
 The file is never removed, for a removed one could be locked by one process while another locks its successor.
 Its content only tells people who holds it; a process that was killed leaves its own there, so the content
-counts as long as the lock is held and no longer.  Asking whether it is held means taking it, shared and for an
+counts as long as the lock is held and no longer.  A holder that works touches the file now and then, so its age tells
+how long ago that was.  Asking whether it is held means taking it, shared and for an
 instant; a taker that meets such an instant tries again a few times before it believes in a holder.
 
 The lock gives liveness.  Safety is the epoch's: see `writing`.
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from orchestrator.clock import SystemClock
 from orchestrator.errors import PASSING
 from orchestrator.journal.faults import of_file
 from orchestrator.journal.values import Owner
@@ -46,6 +48,11 @@ class Lock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def touch(self) -> None:
+        """Give a sign of life, if that is possible."""
+        with suppress(OSError):  # no reason to stop working
+            os.utime(self._descriptor)
 
     def release(self) -> None:
         """Give the lock back, once."""
@@ -109,9 +116,15 @@ def owner(path: Path) -> Owner | None:
             if _try(descriptor, fcntl.LOCK_SH):
                 return None
             told = _CONTENT.fullmatch(os.pread(descriptor, _CONTENT_BYTES, 0))
+            touched_ms = os.fstat(descriptor).st_mtime_ns // 1_000_000
         finally:
             os.close(descriptor)
     if told is None:
         return Owner(pid=0, since_ms=0)
     pid, since_ms, home = told.groups()
-    return Owner(pid=int(pid), since_ms=int(since_ms), home=home.decode() if home else None)
+    return Owner(
+        pid=int(pid),
+        since_ms=int(since_ms),
+        home=home.decode() if home else None,
+        silent_ms=max(0, SystemClock().wall_ms() - touched_ms),
+    )

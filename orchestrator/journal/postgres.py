@@ -27,10 +27,9 @@ from orchestrator.journal.pgfaults import explained, is_lost
 from orchestrator.journal.schema import leases
 from orchestrator.journal.store import Store, busy
 from orchestrator.journal.tables import understood
-from orchestrator.journal.values import Lease, Owner
+from orchestrator.journal.values import SILENT_MS, Lease, Owner
 
 RENEWED_EVERY_S: Final = 5.0
-STALE_MS: Final = 20_000
 _PAUSES_S: Final = (0.1, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0)  # half a minute: a server restarts in it
 
 _P = ParamSpec("_P")
@@ -171,11 +170,11 @@ class PostgresStore(Store):
     def _live(self, connection: Connection, host: str) -> Owner | None:
         query = select(leases.c.process, leases.c.since_ms, (_NOW_MS - leases.c.renewed_ms).label("age_ms"))
         row: Any = connection.execute(query.where(leases.c.host == host)).first()
-        if row is None or row.age_ms > STALE_MS:
+        if row is None or row.age_ms >= SILENT_MS:
             return None
         home = row.process.pop("home", None)
         process = Process(**row.process)
         if is_dead(process):
             return None
         machine = None if process.boot == self._process.boot else process.host
-        return Owner(pid=process.pid, since_ms=row.since_ms, machine=machine, home=home)
+        return Owner(pid=process.pid, since_ms=row.since_ms, machine=machine, home=home, silent_ms=row.age_ms)

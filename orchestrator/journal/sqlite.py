@@ -128,8 +128,11 @@ class SqliteStore(Store):
             return lock.take(lock.lock_path(self._path, host, generation), now_ms=now_ms, home=home)
 
     def confirm(self, lease: Lease) -> None:
-        """Compare the epochs; a lock of the kernel needs no renewal."""
+        """Compare the epochs; a lock of the kernel needs no renewal, but others see that its holder lives."""
         self.read(fencing.check_epoch, lease)
+        held = self._held.get(lease.host)
+        if held is not None and held.epoch == lease.epoch:
+            held.lock.touch()
 
     def release(self, lease: Lease) -> None:
         """Give a subscription's lock back."""

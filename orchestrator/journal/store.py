@@ -74,8 +74,7 @@ def busy(host: str, owner: Owner | None, *, pid: int) -> SubscriptionBusy:
     if owner is not None and owner.pid:
         since = datetime.fromtimestamp(owner.since_ms / 1000, UTC).isoformat(timespec="seconds")
         itself = " (this one)" if owner.pid == pid and owner.machine is None else ""
-        where = f" on {owner.machine}" if owner.machine else ""
-        who = f"process {owner.pid}{itself}{where} since {since}"
+        who = f"{owner.name}{itself} since {since}"
     return SubscriptionBusy(
         f"{host} is driven by {who}; follow its jobs with `orchestrator status`, or end it and try again"
     )
@@ -85,8 +84,7 @@ def locked_by(owner: Owner | None, error: JournalLocked) -> JournalLocked:
     """Return the error of a take-over from a process that was stopped in the middle of a write; else the same one."""
     if owner is None:
         return error
-    where = f" on {owner.machine}" if owner.machine else ""
     return JournalLocked(
-        f"process {owner.pid}{where} drives the subscription, and is stopped or hangs in the middle of a write: it holds "
+        f"{owner.name} drives the subscription, and is stopped or hangs in the middle of a write: it holds "
         f"the journal's lock. End it with kill -9 {owner.pid}, then try again; nothing is lost"
     )

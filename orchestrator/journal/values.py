@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from orchestrator.model import Job, JobState, Phase
 
+SILENT_MS: Final = 20_000  # a driver gives a sign of life every second; a lease without one for so long is stale
 ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 
 
@@ -26,6 +28,17 @@ class Owner:
     since_ms: int
     machine: str | None = None  # the name of another machine, or container; None: this one
     home: str | None = None  # the number of its state directory; None: it did not say
+    silent_ms: int = field(default=0, compare=False)  # since it last gave a sign of life
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return f"process {self.pid}{f' on {self.machine}' if self.machine else ''}"
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has done nothing for so long that it hangs, or was stopped."""
+        return self.silent_ms >= SILENT_MS
 
     def sends(self, job: Job) -> bool:
         """Tell whether it sends a job if somebody wants it: only one of its own state directory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from orchestrator.journal.changes import CallsCounted, ChunkChanged, ChunkValues
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.day import CENTRAL, quota_day
-from orchestrator.model import Chunk, CustomObjects, JobId, JobOptions, JobState, Phase, Priority
+from orchestrator.model import Chunk, CustomObjects, JobId, JobOptions, JobState, Phase, Priority, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect, Prospects
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import BACKENDS, HOST, OTHER_HOST, in_loop, make_job, opened, plan_of
@@ -74,7 +75,7 @@ class Queue:
             clock=Noon(),
             wanted=lambda job: job not in self.unwanted,
         )
-        return await prospects.of(await self.journal.job(name))
+        return await prospects.of(await self.journal.job(name), attended=name not in self.unwanted)
 
     async def minutes(self, name: str, **limits: int) -> tuple[float, str]:
         eta = await self.eta(name, **limits)
@@ -239,10 +240,39 @@ async def test_spent_calls_put_the_end_off_to_the_next_day(queue):
 async def test_the_end_of_the_days_calls_is_told_of_a_job_that_runs(queue):
     await queue.job("a", done=10, left=20)
     prospects = Prospects(journal=queue.journal, settings=Settings(), clock=Noon(), wanted=lambda job: True)
-    assert (await prospects.of(await queue.journal.job("a"))).calls_end is None  # so few calls say nothing
+    assert (
+        await prospects.of(await queue.journal.job("a"), attended=True)
+    ).calls_end is None  # so few calls say nothing
     await queue.journal.write(queue.lease, [UsageTold(host=HOST, day=quota_day(NOON_MS), total=40_000)])
-    end = (await prospects.of(await queue.journal.job("a"))).calls_end
+    end = (await prospects.of(await queue.journal.job("a"), attended=True)).calls_end
     assert end is not None
     assert (end.exhausted_ms, end.reset_ms) == (NOON_MS + 3 * HOUR_MS, NOON_MS + 12 * HOUR_MS)
     await queue.change("a", state=JobState.COMPLETE)
-    assert await prospects.of(await queue.journal.job("a")) == NOTHING
+    assert await prospects.of(await queue.journal.job("a"), attended=True) == NOTHING
+
+
+@queue
+async def test_nothing_is_foretold_of_a_job_that_nobody_works_on_or_that_is_to_stop(queue):
+    await queue.job("a", done=10, left=20)
+    queue.unwanted = {"a"}
+    assert await queue.eta("a") is None
+    queue.unwanted = set()
+    assert await queue.eta("a") is not None
+    await queue.change("a", wish=Wish.PAUSE, wish_ms=NOON_MS)
+    assert await queue.eta("a") is None
+
+
+@in_loop
+async def test_nothing_is_foretold_while_the_driver_does_nothing(tmp_path):
+    async with opened(BACKENDS["sqlite"](tmp_path)) as journal:
+        queue = Queue(journal, await journal.take_over(HOST))
+        await queue.job("a", done=10, left=20)
+        (lock,) = tmp_path.rglob("*.lock")
+        os.utime(lock, (1, 1))
+        prospect = await queue.prospect("a")
+        assert prospect.eta is None
+        assert prospect.hung is not None
+        assert prospect.hung.pid == os.getpid()
+        await journal.confirm(queue.lease)
+        assert (await queue.prospect("a")).hung is None
+        assert await queue.eta("a") is not None

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import events
 from orchestrator.cli.progress import View, slip_words
-from orchestrator.journal.values import Progress, Tally
+from orchestrator.journal.values import Owner, Progress, Tally
 from orchestrator.model import JobId, JobState, Phase, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import Eta
@@ -235,3 +235,18 @@ def test_nothing_is_foretold_of_a_job_that_is_to_stop(wish, word):
     assert view.block(at(1))[1] == f"  forecast  being {word}: what is at Marketo is seen to its end"
     view.stands(make_job(state=JobState.RUNNING))  # it was taken back
     assert view.block(at(1))[1].endswith(" left")
+
+
+def test_a_driver_that_does_nothing_is_named_with_what_to_do_and_no_forecast():
+    view = View(label="j1", importers=2, flags=" --x")
+    view.counted(counted(ready=3, submitted=1, done=0))
+    hung = Owner(pid=4_194_304, since_ms=0, silent_ms=59 * 60_000)
+    view.foretold(Prospect(eta=None, calls_end=None, hung=hung))
+    assert "  forecast  none meanwhile" in view.block(at(0))
+    assert view.block(at(0))[-2:] == [
+        "  waiting   process 4194304 drives, but has done nothing for 59 min 0 s",
+        "            orchestrator resume --take-over --x takes its place",
+    ]
+    assert view.line(at(0)).endswith(
+        "; process 4194304 drives, but has done nothing for 59 min 0 s; orchestrator resume --take-over --x takes its place"
+    )

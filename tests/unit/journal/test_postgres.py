@@ -23,8 +23,8 @@ from orchestrator.journal.changes import ChunkChanged, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Database, locate
 from orchestrator.journal.machine import Process, is_dead, this_process
-from orchestrator.journal.postgres import STALE_MS, PostgresStore
-from orchestrator.journal.values import Owner
+from orchestrator.journal.postgres import PostgresStore
+from orchestrator.journal.values import SILENT_MS, Owner
 from tests import postgres
 from tests.contract.journal_kit import HOST, NOW_MS, in_loop, make_job, opened, planned, started
 
@@ -149,10 +149,10 @@ async def test_a_lease_grows_stale(url):
         assert await second.owner(HOST) == Owner(pid=7, since_ms=NOW_MS, machine="web-2")
         with pytest.raises(JournalError, match=rf"{HOST} is driven by process 7 on web-2 since 2023-11-14"):
             await second.take_over(HOST)
-        sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {STALE_MS - 5_000}")
+        sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {SILENT_MS - 5_000}")
         assert await second.owner(HOST) is not None
         await first.confirm(lease)
-        sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {STALE_MS}")
+        sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {SILENT_MS}")
         assert await second.owner(HOST) is None
         await first.write(lease, [ChunkChanged(chunk_id=chunk.id, values={"polls": 1})])  # until somebody takes it
         await second.take_over(HOST)
@@ -167,12 +167,12 @@ async def test_a_lease_is_renewed_as_long_as_it_is_held(url, monkeypatch):
 
     async def is_fresh() -> bool:
         ((age,),) = sql(url, "SELECT extract(epoch FROM clock_timestamp()) * 1000 - renewed_ms FROM leases")
-        return bool(age < STALE_MS)
+        return bool(age < SILENT_MS)
 
     async with opened(url) as journal:
         lease = await journal.take_over(HOST)
         for _ in range(3):
-            sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {2 * STALE_MS}")
+            sql(url, f"UPDATE leases SET renewed_ms = renewed_ms - {2 * SILENT_MS}")
             async with asyncio.timeout(30):
                 while not await is_fresh():  # noqa: ASYNC110  # the database tells nobody
                     await asyncio.sleep(0.01)
