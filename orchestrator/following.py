@@ -11,7 +11,7 @@ from orchestrator.blocking import Blocker, find_blockers
 from orchestrator.directories import prepare_out_dir
 from orchestrator.events import Event
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Counters, Owner, Progress
+from orchestrator.journal.values import Away, Counters, Owner, Progress
 from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
@@ -136,6 +136,10 @@ class JobHandle:
     async def job(self) -> Job:
         """Return the job as it stands in the journal."""
         return await self._journal.job(self.id)
+
+    def journal_away(self) -> Away | None:
+        """Tell at once whether the server of the journal does not answer; None: it does."""
+        return self._journal.away()
 
     async def summary(self) -> Summary:
         """Return what became of the job so far."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.progress import View, slip_words
-from orchestrator.cli.words import moment
+from orchestrator.cli.words import moment, of_day
 from orchestrator.clock import Clock
 from orchestrator.events import EtaSlipped, Event, JobStopAsked, QuotaReached
+from orchestrator.journal.values import Away
 from orchestrator.model import ExitCode
 from orchestrator.report.summary import iso
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 0.5  # between two drawings of the live block
 LINE_SECONDS = 30.0  # between two lines where nobody watches
+LOOK_SECONDS = 1.0  # between two looks whether the journal's server answers
 FORETOLD_EVERY_MS = 5_000  # it takes a look at all batches of late
 
 T = TypeVar("T")
@@ -96,9 +98,33 @@ async def as_they_end(
 async def _shown(jobs: Sequence[Followed], console: Console, clock: Clock) -> AsyncIterator[None]:
     """Show how far the jobs are, meanwhile."""
     async with asyncio.TaskGroup() as tasks:
-        showing = tasks.create_task(_show(jobs, console, clock))
+        showing = [tasks.create_task(_show(jobs, console, clock)), tasks.create_task(_watch(jobs, console, clock))]
         yield
-        showing.cancel()
+        for task in showing:
+            task.cancel()
+
+
+async def _watch(jobs: Sequence[Followed], console: Console, clock: Clock) -> None:
+    """Say when the server of the journal does not answer, which stops everything else that is shown; and when it does."""
+    silent = False
+    while True:
+        away = jobs[0].handle.journal_away()
+        if away is not None and not silent:
+            console.insist(away_words(away, clock.now_ms()), "warn")
+        elif away is None and silent:
+            console.insist("The journal answers again.")
+        silent = away is not None
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def away_words(away: Away, now_ms: int) -> str:
+    """Say that the server of the journal does not answer, and how long it is waited for."""
+    if away.left_ms is None:
+        return "The journal does not answer; it is waited for. Once it does, everything goes on."
+    return (
+        f"The journal does not answer; it is waited for until {of_day(now_ms + away.left_ms)}. If it is back by then, "
+        "everything goes on, else this command ends, and orchestrator resume goes on."
+    )
 
 
 def event_line(event: Event) -> dict[str, Any]:

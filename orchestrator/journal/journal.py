@@ -27,7 +27,7 @@ from orchestrator.journal.changes import CapLearned, Change, FindingAdded, JobPl
 from orchestrator.journal.legible import legible_jobs
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
-from orchestrator.journal.values import Backlog, Counters, DayCalls, Lease, Owner, Progress
+from orchestrator.journal.values import Away, Backlog, Counters, DayCalls, Lease, Owner, Progress
 from orchestrator.model import BatchId, Chunk, ChunkId, Finding, Home, Job, JobId, JobState, Source, Target
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
@@ -78,6 +78,10 @@ class Journal:
     def hurry(self) -> None:
         """Wait a few seconds at most, from now on, for a server that does not answer: the process is to end."""
         self._store.hurry()
+
+    def away(self) -> Away | None:
+        """Tell at once whether the database's server does not answer, and how long it is waited for; None: it does."""
+        return self._store.away()
 
     # --- reading -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import chain, repeat
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, cast, delete, extract, func, insert, select, update
@@ -27,10 +28,10 @@ from orchestrator.journal.pgfaults import explained, is_lost
 from orchestrator.journal.schema import leases
 from orchestrator.journal.store import Store, busy
 from orchestrator.journal.tables import understood
-from orchestrator.journal.values import SILENT_MS, Lease, Owner
+from orchestrator.journal.values import SILENT_MS, Away, Lease, Owner
 
 RENEWED_EVERY_S: Final = 5.0
-_PAUSES_S: Final = (0.1, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0)  # half a minute: a server restarts in it
+_PAUSES_S: Final = (0.1, 0.4, 1.0, 2.0, 3.0, 4.0)  # between tries, then as long as the last
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -71,6 +72,10 @@ class PostgresStore(Store):
         """Lose patience with a server that cannot be reached, or does not answer."""
         self._patience.hurry()
 
+    def away(self) -> Away | None:
+        """Tell whether the server is being waited for."""
+        return self._patience.away()
+
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction in which nothing changes, again if the connection is lost."""
 
@@ -101,13 +106,16 @@ class PostgresStore(Store):
             yield
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        for pause_s in _PAUSES_S:
+        for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
             try:
-                return call()
+                done = call()
             except DBAPIError as error:
                 if not is_lost(error) or not self._patience.pause(pause_s):
                     raise
-        return call()
+            else:
+                self._patience.reached()
+                return done
+        raise AssertionError("there is always another pause")
 
     @property
     def _opened(self) -> Engine:

@@ -1,6 +1,6 @@
 """What the journal asks of a database, synchronously; one class for each that there is.
 
-Everything here runs in the journal's own thread, one call after another, but for `hurry`.  What is asked and
+Everything here runs in the journal's own thread, one call after another, but for `hurry` and `away`.  What is asked and
 written stands in `reading` and `writing`, once for all databases.
 """
 
@@ -14,7 +14,7 @@ from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from orchestrator.errors import JournalLocked, SubscriptionBusy
-from orchestrator.journal.values import Lease, Owner
+from orchestrator.journal.values import Away, Lease, Owner
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -35,6 +35,10 @@ class Store(ABC):
 
     def hurry(self) -> None:  # noqa: B027  # a database that is a file is never waited for long
         """Wait for nothing for long, for the process is to end; called from another thread."""
+
+    def away(self) -> Away | None:
+        """Tell whether the database does not answer, and how long it is waited for; called from another thread."""
+        return None
 
     @abstractmethod
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -46,6 +46,13 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """The server of the journal does not answer."""
+
+    left_ms: int | None  # for so long it is still waited for; None: as long as the process is to run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """How often and how long a job waited for one cause."""
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from orchestrator import Orchestrator, keeping
 from orchestrator.errors import Fenced, JournalUnreachable
-from orchestrator.journal import postgres as store
+from orchestrator.journal import patience
 from orchestrator.journal.values import Lease
 from orchestrator.model import Job, JobId, JobState, Phase
 from orchestrator.source.opening import SpanContent, identity_of
@@ -48,7 +48,7 @@ BUSY = {"on": "create", "do": "code", "code": "1016"}
 
 
 def test_whoever_waits_for_its_turn_waits_through_an_outage(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_PAUSES_S", ())
+    monkeypatch.setattr(patience, "OUTAGE_MS", 0)
     monkeypatch.setattr(keeping, "LOOK_AGAIN_SECONDS", 0.01)
     url = postgres.new_schema()
     role = f"of_{postgres.schema_of(url)}"  # can be shut out, which superusers cannot

@@ -24,7 +24,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Database, locate
 from orchestrator.journal.machine import Process, is_dead, this_process
 from orchestrator.journal.postgres import PostgresStore
-from orchestrator.journal.values import SILENT_MS, Owner
+from orchestrator.journal.values import SILENT_MS, Away, Owner
 from tests import postgres
 from tests.contract.journal_kit import HOST, NOW_MS, in_loop, make_job, opened, planned, started
 
@@ -387,6 +387,9 @@ async def test_nobody_waits_for_a_server_that_does_not_answer_once_the_process_i
         behind = asyncio.create_task(journal.jobs())
         await asyncio.to_thread(_until_asleep, url)
         assert not hangs.done()
+        assert journal.away() is None  # a call may take a while
+        monkeypatch.setattr(patience, "UNANSWERED_MS", 0)
+        assert journal.away() == Away(left_ms=None)
         journal.hurry()
         journal.hurry()
         with pytest.raises(JournalUnreachable, match="cannot be reached"):
@@ -395,6 +398,34 @@ async def test_nobody_waits_for_a_server_that_does_not_answer_once_the_process_i
             await behind
         with pytest.raises(JournalUnreachable):
             await journal.release(lease)
+
+
+@in_loop
+async def test_a_server_that_cannot_be_reached_is_waited_for_by_all_calls_together(url, monkeypatch):
+    role = f"of_{postgres.schema_of(url)}"  # can be shut out, which superusers cannot
+    postgres.run(f"CREATE ROLE {role} LOGIN IN ROLE postgres")
+    async with opened(url.replace("postgres@", f"{role}@")) as journal:
+        assert await journal.jobs() == []
+        assert journal.away() is None
+        postgres.run(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+        postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'")
+        first, second = (asyncio.create_task(journal.jobs()) for _ in range(2))
+
+        def left() -> int:
+            while (away := journal.away()) is None:
+                pass
+            assert away.left_ms is not None
+            return away.left_ms
+
+        assert 20_000 < await asyncio.to_thread(left) <= 30_000
+        monkeypatch.setattr(journal._store._patience, "_until_ms", 0)  # type: ignore[attr-defined]  # time is over
+        for failed in (first, second):  # the second one does not wait anew
+            with pytest.raises(JournalUnreachable):
+                await failed
+        assert journal.away() == Away(left_ms=0)
+        postgres.run(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        assert await journal.jobs() == []
+        assert journal.away() is None
 
 
 @in_loop
