@@ -45,10 +45,11 @@ from orchestrator.errors import (
     first_of,
 )
 from orchestrator.following import JobHandle
+from orchestrator.journal.location import SECRETS
 from orchestrator.marketo.codes import PERMANENT_FAULTS
 from orchestrator.model import ExitCode, Job
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])password=[^&]*")  # of a journal's URL
+_PASSWORD = re.compile(rf"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])(?:{'|'.join(SECRETS)})=[^&]*")  # of a journal's URL
 _SECRET = re.compile(r"secret[\"']?\s*=", re.IGNORECASE)  # the setting itself, not the file or variable that has it
 
 # What codes mean if they end a command that has begun with nothing.

@@ -10,9 +10,10 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalUnusable
 
 FORMS: Final = "sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+SECRETS: Final = ("password", "sslpassword", "oauth_client_secret")  # options in a URL that nobody else may see
 _POSTGRES: Final = ("postgres", "postgresql", "postgresql+psycopg")
 
 
@@ -23,21 +24,25 @@ class Database:
     url: URL = field(repr=False)
 
     def __str__(self) -> str:
-        host = self.url.host or self.url.query.get("host") or "the default host"
+        hosts = self.url.host or self.url.query.get("host") or "the default host"
+        host = hosts if isinstance(hosts, str) else " or ".join(hosts)
         port = f":{self.url.port}" if self.url.port else ""
         return f"{self.url.database or 'the default database'} on {host}{port}"
 
 
 def locate(url: str) -> Path | Database:
-    """Return the file or the database of a journal URL; raises `JournalError` for anything else."""
+    """Return the file or the database of a journal URL; raises `JournalUnusable` for anything else."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise JournalError(f"the journal's URL cannot be read; write it as {FORMS}") from error
+        raise JournalUnusable(
+            f"the journal's URL cannot be read; write it as {FORMS}. A port is a number; several servers stand in "
+            "?host=ONE:PORT&host=TWO:PORT behind the database"
+        ) from error
     if parsed.drivername in _POSTGRES:
         return Database(parsed.set(drivername="postgresql+psycopg"))
     if parsed.get_backend_name() != "sqlite":
-        raise JournalError(f"no journal on {parsed.drivername}: write its URL as {FORMS}")
+        raise JournalUnusable(f"no journal on {parsed.drivername}: write its URL as {FORMS}")
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
-        raise JournalError("the journal must survive a crash, so it needs a file: write its URL as sqlite:///PATH")
+        raise JournalUnusable("the journal must survive a crash, so it needs a file: write its URL as sqlite:///PATH")
     return Path(parsed.database).absolute()

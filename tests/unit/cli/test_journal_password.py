@@ -14,6 +14,7 @@ URLS = (
     f"postgresql+psycopg://user:{SECRET}@db/imports",
     f"postgresql+psycopg://user@db/imports?password={SECRET}",
     f"postgresql+psycopg://user:{SECRET}@db/imports?sslmode=require&password={SECRET}",
+    f"postgresql+psycopg://user@db/imports?sslpassword={SECRET}",
 )
 
 
