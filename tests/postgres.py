@@ -74,6 +74,15 @@ def url_of(schema: str) -> str:
     return f"postgresql+psycopg://postgres@/postgres?{parts.query}&options=-csearch_path%3D{schema}"
 
 
+def new_database(encoding: str = "UTF8", settings: str = "") -> str:
+    """Make an empty database of an encoding, with a setting of its own; return the URL of a journal in it."""
+    name = f"database_{next(_numbers)}"
+    run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    if settings:
+        run(f"ALTER DATABASE {name} SET {settings}")
+    return f"postgresql+psycopg://postgres@/{name}?{urlsplit(address()).query}"
+
+
 def schema_of(url: str) -> str:
     """Return the schema of a journal's URL."""
     return url.rpartition("%3D")[2]

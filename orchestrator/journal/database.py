@@ -6,11 +6,14 @@ of the server's, in one transaction, and looks again once it has it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError
 
-from orchestrator.errors import JournalCorrupt, JournalError
+from orchestrator.errors import JournalCorrupt, JournalUnusable
 from orchestrator.journal import tables
 from orchestrator.journal.fencing import alone
 from orchestrator.journal.location import Database
@@ -25,6 +28,7 @@ _CONNECT: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
+_NUMBERS: Final = {*_CONNECT, "keepalives"} - {"application_name"}
 _ON_CONNECT: Final = (
     "SET statement_timeout = '60s'",
     "SET lock_timeout = '15s'",  # other writers hold a row for milliseconds, or are ended as the next line says
@@ -40,15 +44,17 @@ def open_engine(place: Database, patience: Patience) -> Engine:
     Raises the errors of the server as they are, and `JournalError` for everything else.
     """
     try:
-        import psycopg  # noqa: F401  # only here: it is an extra
+        import psycopg  # only here: it is an extra
     except ImportError as error:
-        raise JournalError(
+        raise JournalUnusable(
             f"a journal on PostgreSQL needs psycopg ({error}): install it with "
             "pip install 'marketo-bulk-orchestrator[postgres]'"
         ) from error
+    _check_options(place, {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()})
+    given = {name: value for name, value in _CONNECT.items() if name not in place.url.query}
     engine = create_engine(
         place.url,
-        connect_args={name: value for name, value in _CONNECT.items() if name not in place.url.query},
+        connect_args={**given, "client_encoding": "utf8"},  # a database of no encoding would answer in bytes
         hide_parameters=True,  # the text of an error may reach a log
         pool_size=1,
         max_overflow=0,
@@ -69,6 +75,21 @@ def open_engine(place: Database, patience: Patience) -> Engine:
     return engine
 
 
+def _check_options(place: Database, known: Collection[str]) -> None:
+    """Refuse a URL with options that libpq does not know, or with values that neither it nor SQLAlchemy would tell of."""
+    for name, value in place.url.query.items():
+        if name not in known:
+            raise JournalUnusable(f"the journal {place}: its URL has an option that PostgreSQL does not know: {name!r}")
+        if not isinstance(value, str) and name not in ("host", "port"):
+            raise JournalUnusable(f"the journal {place}: its URL has the option {name} twice")
+        if name in _NUMBERS and not re.fullmatch(r"-?\d{1,9}", str(value)):
+            raise JournalUnusable(f"the journal {place}: the option {name} in its URL must be a number")
+    try:
+        place.url.get_dialect()().create_connect_args(place.url)
+    except ArgumentError as error:
+        raise JournalUnusable(f"the journal {place}: the hosts in its URL cannot be read ({error})") from error
+
+
 def reader(engine: Engine) -> Engine:
     """Return the engine whose transactions see one moment and change nothing."""
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -85,12 +106,11 @@ def _set_up(place: Database, connection: Connection) -> None:
     connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes its time
     connection.execute(text("SET LOCAL lock_timeout = '60s'"))
     alone(connection, "tables")
-    revision = tables.revision(connection)
-    if revision is None:
-        names = inspect(connection).get_table_names()
-        if names:
-            raise JournalError(
-                f"{place} is no journal of this program (it has the table {names[0]}): give it a database of its own, "
+    revision, stranger = tables.revision(connection), tables.stranger(connection)
+    if revision is None or stranger is not None:
+        if stranger is not None:
+            raise JournalUnusable(
+                f"{place} is no journal of this program (it has the table {stranger}): give it a database of its own, "
                 "or a schema of its own with ?options=-csearch_path%3DNAME at the end of the URL"
             )
         tables.create(connection)

@@ -17,7 +17,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from orchestrator.errors import Fenced, JournalCorrupt, JournalError, JournalUnreachable, JournalVersionUnknown
+from orchestrator.errors import (
+    Fenced,
+    JournalCorrupt,
+    JournalError,
+    JournalForbidden,
+    JournalUnreachable,
+    JournalUnusable,
+    JournalVersionUnknown,
+)
 from orchestrator.journal import machine, patience, reading, writing
 from orchestrator.journal.changes import ChunkChanged, Told
 from orchestrator.journal.journal import Journal
@@ -296,10 +304,9 @@ def locked(monkeypatch):
 @in_loop
 async def test_a_password_that_is_wrong_right_or_elsewhere(url, locked, monkeypatch):
     for password in ("", ":wrong-wrong"):
-        with pytest.raises(JournalError, match=r"postgres on .*lets nobody in so: check the user") as caught:
+        with pytest.raises(JournalForbidden, match=r"postgres on .*lets nobody in so: check the user") as caught:
             async with opened(url.replace("postgres@", f"{locked}{password}@")):
                 pass
-        assert type(caught.value) is JournalError
         assert "wrong-wrong" not in str(caught.value)
     postgres.run(f"GRANT ALL ON SCHEMA {postgres.schema_of(url)} TO {locked}")
     async with opened(url.replace("postgres@", f"{locked}:{SECRET}@")) as journal:
@@ -311,14 +318,14 @@ async def test_a_password_that_is_wrong_right_or_elsewhere(url, locked, monkeypa
 
 @in_loop
 async def test_a_user_without_rights(url, locked):
-    with pytest.raises(JournalError, match=r"no schema to make tables in|may not do that there"):
+    with pytest.raises(JournalUnusable, match=r"no schema to make tables in|may not do that there"):
         async with opened(url.replace("postgres@", f"{locked}:{SECRET}@")):
             pass
 
 
 @in_loop
 async def test_a_database_that_does_not_exist(url):
-    with pytest.raises(JournalError, match=r"nowhere on .*check the user, the password and the database"):
+    with pytest.raises(JournalForbidden, match=r"nowhere on .*check the user, the password and the database"):
         async with opened(url.replace("/postgres?", "/nowhere?")):
             pass
 
@@ -326,7 +333,7 @@ async def test_a_database_that_does_not_exist(url):
 @in_loop
 async def test_without_psycopg(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(JournalError, match=r"needs psycopg .*pip install 'marketo-bulk-orchestrator\[postgres\]'"):
+    with pytest.raises(JournalUnusable, match=r"needs psycopg .*pip install 'marketo-bulk-orchestrator\[postgres\]'"):
         async with opened(url):
             pass
 
@@ -337,7 +344,12 @@ async def test_without_psycopg(url, monkeypatch):
 @in_loop
 async def test_a_schema_of_another_program(url):
     sql(url, "CREATE TABLE photos (id int)")
-    with pytest.raises(JournalError, match=r"no journal of this program .*photos.*search_path"):
+    with pytest.raises(JournalUnusable, match=r"no journal of this program .*photos.*search_path"):
+        async with opened(url):
+            pass
+    for statement in ("CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('0001')"):
+        sql(url, statement)
+    with pytest.raises(JournalUnusable, match=r"no journal of this program .*photos"):
         async with opened(url):
             pass
 
