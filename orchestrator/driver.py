@@ -23,7 +23,7 @@ from orchestrator.batches import Batches
 from orchestrator.clock import Clock
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CallCounts, Desk, DrivenJob, space_of
-from orchestrator.errors import JournalError, JournalUnreachable, MarketoError, first_of
+from orchestrator.errors import JobUnknown, MarketoError, first_of
 from orchestrator.finishing import Finisher
 from orchestrator.hashing import Hashing
 from orchestrator.home import not_at
@@ -308,9 +308,7 @@ class Driver:
             return False
         try:
             state = (await self._journal.job(job.options.after)).state
-        except JournalUnreachable:
-            raise
-        except JournalError:  # pruned: it has ended long ago
+        except JobUnknown:  # pruned: it has ended long ago
             return False
         return state not in ENDED
 

@@ -13,7 +13,7 @@ from math import sqrt
 
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
-from orchestrator.errors import JournalError, JournalUnreachable
+from orchestrator.errors import JobUnknown
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import ENDED, Backlog, DayCalls, Owner, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
@@ -185,9 +185,7 @@ class Prospects:
         while after is not None and after not in [each.job_id for each in found]:
             try:
                 before = await self._journal.job(after)
-            except JournalUnreachable:
-                raise
-            except JournalError:  # pruned: it has ended long ago
+            except JobUnknown:  # pruned: it has ended long ago
                 break
             if before.state in ENDED:
                 break

@@ -9,11 +9,12 @@ from datetime import datetime
 import pytest
 
 from orchestrator import Settings
+from orchestrator.errors import JournalStalled
 from orchestrator.journal.changes import CallsCounted, ChunkChanged, ChunkValues, JobChanged, UsageTold
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
 from orchestrator.marketo.day import CENTRAL, quota_day
-from orchestrator.model import Chunk, CustomObjects, JobId, JobOptions, JobState, Phase, Priority, Wish
+from orchestrator.model import Chunk, CustomObjects, Job, JobId, JobOptions, JobState, Phase, Priority, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect, Prospects
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import BACKENDS, HOST, OTHER_HOST, in_loop, make_job, opened, plan_of
@@ -276,3 +277,21 @@ async def test_nothing_is_foretold_while_the_driver_does_nothing(tmp_path):
         await journal.confirm(queue.lease)
         assert (await queue.prospect("a")).hung is None
         assert await queue.eta("a") is not None
+
+
+@queue
+async def test_a_journal_that_stalls_is_no_end_of_the_job_before(queue):
+    await queue.job("a", left=1)
+    await queue.job("b", left=1, after="a")
+    ask, asked = queue.journal.job, []
+
+    async def stalled(job_id: str) -> Job:
+        if job_id == "a":
+            asked.append(job_id)
+            raise JournalStalled("it took too long to answer")
+        return await ask(job_id)
+
+    queue.journal.job = stalled
+    with pytest.raises(JournalStalled):
+        await queue.behind("b")
+    assert asked
