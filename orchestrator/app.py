@@ -27,6 +27,7 @@ from orchestrator.control import Control, Stopping
 from orchestrator.desk import CallCounts
 from orchestrator.directories import prepare_state_dir
 from orchestrator.following import JobHandle
+from orchestrator.holds import Holds
 from orchestrator.home import read_home
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import DayCalls, Owner
@@ -101,10 +102,11 @@ class Orchestrator:
             drain_ms=round(1000 * settings.drain.seconds),
             log=log,
         )
-        self._keeper = Keeper(means)
+        holds = self._holds = Holds(self._state_dir, clock)
+        self._keeper = Keeper(means, holds)
         self._meter = Meter(journal, self._calls, clock)
-        self._prospects = Prospects(journal=journal, settings=settings, clock=clock, wanted=self._keeper.wanted)
-        self._control = Control(means, wanted=self._keeper.wanted)
+        self._prospects = Prospects(journal=journal, settings=settings, clock=clock, wanted=holds.wanted)
+        self._control = Control(means, wanted=holds.wanted)
 
     @classmethod
     @asynccontextmanager
@@ -160,7 +162,7 @@ class Orchestrator:
     def _reception(self) -> Reception:
         from orchestrator.reception import Reception
 
-        return Reception(self._means, self._keeper, self._connection, self._settings)
+        return Reception(self._means, self._keeper, self._holds, self._connection, self._settings)
 
     # --- where to ----------------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Orchestrator:
             offload=self._offload,
             state_dir=self._state_dir,
             next_change=self._keeper.next_change,
-            wanted=self._keeper.wanted,
+            wanted=self._holds.wanted,
             stopped=lambda: self._keeper.stopped,
             prospects=self._prospects,
         )

@@ -31,9 +31,9 @@ from orchestrator.errors import (
     OrchestratorError,
 )
 from orchestrator.following import UNFINISHED
+from orchestrator.holds import is_held
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import locate
-from orchestrator.keeping import is_held
 from orchestrator.marketo import wire
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import quota_day

@@ -1,17 +1,15 @@
-"""Which process drives a subscription, and which jobs anybody waits for.
+"""Which process drives a subscription.
 
 Every process that has something to send keeps a `Keeper`.  One of them holds the subscription and drives it, the
 others look every second whether it has become free, so one of them goes on when the driving process ends.
 
-A job is wanted as long as some process waits for it.  The kernel knows that by a lock on a file of the job's,
-which it drops when the process dies.  The unsent rows of a job that nobody wants are not sent: its process may
-have been killed because its rows were wrong.
+A journal that cannot be reached is waited for.  Any other fault of it ends the driving, and everybody who waits for a
+job here is told; who begins or resumes one then begins to drive anew, for the cause may have passed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,15 +23,22 @@ from structlog.typing import FilteringBoundLogger
 from orchestrator import events
 from orchestrator.clock import JournalClock
 from orchestrator.desk import CallCounts
-from orchestrator.errors import ConfigError, Fenced, JournalLocked, JournalUnreachable, SubscriptionBusy
+from orchestrator.errors import (
+    Fenced,
+    JournalError,
+    JournalLocked,
+    JournalStalled,
+    JournalUnreachable,
+    SubscriptionBusy,
+)
 from orchestrator.following import UNFINISHED
+from orchestrator.holds import Holds
 from orchestrator.housekeeping import Housekeeping
-from orchestrator.journal import lock
 from orchestrator.journal.changes import JobChanged, JobValues, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.store import locked_by
 from orchestrator.journal.values import Lease
-from orchestrator.model import Home, JobId, JobState
+from orchestrator.model import Home, JobState
 from orchestrator.offload import Offload
 from orchestrator.report import ending
 from orchestrator.schedule.state import Limits
@@ -61,86 +66,31 @@ class Means:
     log: FilteringBoundLogger
 
 
-def is_held(state_dir: Path, job_id: JobId) -> bool:
-    """Tell whether some live process waits for a job."""
-    return lock.owner(_hold_path(state_dir, job_id)) is not None
-
-
-def _hold_path(state_dir: Path, job_id: JobId) -> Path:
-    return state_dir / "jobs" / job_id / "wanted.lock"
-
-
 class Keeper:
     """Drives the subscription whenever nobody else does."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, holds: Holds) -> None:
         self._means = means
-        self._holds: dict[JobId, lock.Lock | None] = {}  # None: another process that waits for it has the lock
+        self._holds = holds
         self._driver: Driver | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._forcing = False  # the subscription is to be taken from whoever drives it
-        self._forced = asyncio.Event()  # that was tried
+        self._leading = False  # the subscription is this process's
+        self._forcing = False  # it is to be taken from whoever drives it, and that was not tried yet
         self._stop_reason: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pulse = asyncio.Event()
 
-    # --- which jobs are wanted ---------------------------------------------------------------------------
-
-    @property
-    def held(self) -> list[JobId]:
-        """The jobs this process waits for, in the order in which it began to."""
-        return list(self._holds)
-
-    def hold(self, job_id: JobId) -> bool:
-        """Let everybody know that this process waits for a job; return whether it is the first that does.
-
-        Raises:
-            ConfigError: the state directory may not be written.
-
-        """
-        self._holds.setdefault(job_id, None)
-        path = self._hold_path(job_id)
-        try:
-            for directory in (path.parent.parent, path.parent):  # mkdir makes parents readable for everybody
-                directory.mkdir(mode=0o700, exist_ok=True)
-            if self._holds[job_id] is None and lock.owner(path) is None:
-                self._holds[job_id] = lock.take(path, now_ms=self._means.clock.now_ms())
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise
-            del self._holds[job_id]
-            raise ConfigError(
-                f"the state directory {self._means.state_dir} may not be written ({error.strerror}), so nothing can be sent"
-            ) from error
-        return self._holds[job_id] is not None
-
-    def let_go(self, job_id: JobId) -> None:
-        """Wait for a job no longer."""
-        held = self._holds.pop(job_id, None)
-        if held is not None:
-            held.release()
-
-    def wanted(self, job_id: JobId) -> bool:
-        """Tell whether this or another live process waits for a job."""
-        return job_id in self._holds or is_held(self._means.state_dir, job_id)
-
-    def _hold_path(self, job_id: JobId) -> Path:
-        return _hold_path(self._means.state_dir, job_id)
-
     # --- driving -----------------------------------------------------------------------------------------
 
     def start(self, host: str, client: Client, limits: Limits, *, body_bytes_max: int, force: bool) -> None:
-        """Begin to keep a subscription, once; look for new jobs now if it is driven here already.
+        """Begin to keep a subscription, unless it is kept; look for new jobs now if it is driven here already.
 
         With ``force`` it is taken from a live process that drives it, which sends nothing more from then on.
         """
-        self._forcing = force and self._driver is None
-        if self._forcing:
-            self._forced.clear()
         if self._driver is not None:
             self._driver.look()
-        if self._task is None:
+        if self._task is None or (self._task.done() and not self._stopping):
 
             async def drive(lease: Lease) -> None:
                 from orchestrator.driver import Driver
@@ -170,15 +120,17 @@ class Keeper:
                         keep_ms=means.keep_ms,
                         log=means.log,
                     ),
-                    wanted=self.wanted,
-                    ended=self.let_go,
+                    wanted=self._holds.wanted,
+                    ended=self._holds.let_go,
                     changed=self.changed,
                     log=means.log,
                 )
                 if not self._stopping:
                     await self._driver.run()
 
+            self._forcing = False  # whatever one that failed was to do
             self._task = asyncio.create_task(self._keep(host, drive), name=f"keeper of {host}")
+        self._forcing |= force and not self._leading
 
     async def _keep(self, host: str, drive: Callable[[Lease], Awaitable[None]]) -> None:
         journal = self._means.journal
@@ -190,6 +142,7 @@ class Keeper:
                     await change()
                     await self._hold_on()
                     continue
+                self._leading = True
                 try:
                     await drive(lease)
                 except Fenced as error:
@@ -197,8 +150,8 @@ class Keeper:
                 except JournalUnreachable as error:  # what was written is read again before anything is sent
                     self._means.log.warning("driver.cut_off", error=str(error))
                 finally:
-                    self._driver = None
-                    with anyio.CancelScope(shield=True), suppress(JournalUnreachable):
+                    self._leading, self._driver = False, None
+                    with anyio.CancelScope(shield=True), suppress(JournalError):  # who cannot give it back loses it
                         await journal.release(lease)
             if self._stop_reason is not None:
                 with suppress(JournalUnreachable):  # then they stay as they are, and can be resumed as well
@@ -208,38 +161,38 @@ class Keeper:
 
     async def _hold_on(self) -> None:
         """Hold the jobs that go on, for whoever had the lock of one may have gone; let go of those that have ended."""
-        held = self.held
+        held = self._holds.all
         try:
             unfinished = {job.id for job in await self._means.journal.jobs(states=UNFINISHED)}
         except JournalUnreachable:  # and nobody knows; the next look tells
             return
         for job_id in held:
             if job_id not in unfinished:
-                self.let_go(job_id)
-            elif job_id in self._holds:  # still
-                self.hold(job_id)
+                self._holds.let_go(job_id)
+            elif job_id in self._holds.all:  # still
+                with suppress(JournalStalled):  # the next look holds it
+                    self._holds.hold(job_id)
 
     async def _take_over(self, host: str) -> Lease | None:
-        force, self._forcing = self._forcing, False
+        force, lease = self._forcing, None
         try:
             lease = await self._means.journal.take_over(host, force=force, home=self._means.home)
         except JournalUnreachable:
-            self._forcing = force  # still
             return None
         except JournalLocked as error:
             raise locked_by(await self._means.journal.owner(host) if force else None, error) from error
         except SubscriptionBusy:  # if it is to be taken by force, another process was quicker
-            lease = None
-        if force:
-            self._forced.set()
+            pass
+        if force or lease is not None:
+            self._forcing = False
             self.changed()
         return lease
 
     async def forced(self) -> None:
         """Return when the subscription was taken from whoever drove it; raises what made that impossible."""
-        while self._task is not None and not self._forced.is_set():
+        while self._forcing:
             await self.next_change()()
-            if self._task.done():
+            if self._task is None or self._task.done():
                 return
 
     async def _mark_stopped(self, reason: str) -> None:
@@ -251,7 +204,7 @@ class Keeper:
             "exit_code": code,
             "exit_reasons": (reason,),
         }
-        for job_id in [job_id for job_id, held in self._holds.items() if held is not None]:
+        for job_id in self._holds.first:
             told = events.JobFinished(job_id=job_id, ts_ms=now_ms, state=JobState.INCOMPLETE, exit_code=code)
             await journal.write_unfenced(
                 [JobChanged(job_id=job_id, values=values), Told(event=told)], only_from=(JobState.RUNNING,)
@@ -290,8 +243,8 @@ class Keeper:
         finally:
             if self._deadline is not None:
                 self._deadline.cancel()
-            for job_id in self.held:
-                self.let_go(job_id)
+            for job_id in self._holds.all:
+                self._holds.let_go(job_id)
 
     def abandon(self) -> None:
         """Break the upload under way off; its outcome is unknown if all of it has left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.config import Settings
 from orchestrator.connection import Connection
+from orchestrator.holds import Holds
 from orchestrator.intake import Intake
 from orchestrator.keeping import Keeper, Means
 from orchestrator.preview import Preview
@@ -14,7 +15,7 @@ from orchestrator.submitting import Submission
 class Reception:
     """Looks at requests, makes jobs of them, and goes on with jobs."""
 
-    def __init__(self, means: Means, keeper: Keeper, connection: Connection, settings: Settings) -> None:
+    def __init__(self, means: Means, keeper: Keeper, holds: Holds, connection: Connection, settings: Settings) -> None:
         intake = Intake(
             journal=means.journal,
             offload=means.offload,
@@ -35,5 +36,5 @@ class Reception:
             intake=intake,
             state_dir=means.state_dir,
         )
-        self.submission = Submission(means, keeper, intake)
-        self.resumption = Resumption(means, keeper, intake)
+        self.submission = Submission(means, holds, intake)
+        self.resumption = Resumption(means, keeper, holds, intake)

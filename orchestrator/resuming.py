@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import AlreadyGiven, ConfigError, SourceError
 from orchestrator.following import UNFINISHED
+from orchestrator.holds import Holds
 from orchestrator.home import not_at, not_sent_to
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues
@@ -26,7 +27,7 @@ _UNASKED = frozenset({"gave_up", "report_unwritten", "unfinished", "sigint", "si
 class Resumption:
     """Makes jobs that stopped ones that this process waits for."""
 
-    def __init__(self, means: Means, keeper: Keeper, intake: Intake) -> None:
+    def __init__(self, means: Means, keeper: Keeper, holds: Holds, intake: Intake) -> None:
         """Hold what is needed."""
         self._journal = means.journal
         self._offload = means.offload
@@ -35,6 +36,7 @@ class Resumption:
         self._home = means.home
         self._log = means.log
         self._keeper = keeper
+        self._holds = holds
         self._intake = intake
 
     async def resume(
@@ -97,7 +99,7 @@ class Resumption:
     async def _move(self, named: Sequence[Job], places: Mapping[str, str]) -> None:
         if len(named) != 1:
             raise ConfigError("--source: name the one job whose sources were moved")
-        if self._keeper.wanted(named[0].id):
+        if self._holds.wanted(named[0].id):
             raise ConfigError(f"job {named[0].id}: another process works on it; stop that one before you move sources")
         await move(self._journal, self._offload, named[0], places)
 
@@ -107,7 +109,7 @@ class Resumption:
     def _why_not(self, job: Job, owner: Owner | None, *, by_name: bool, take_over: bool) -> str | None:
         if job.state not in _RESUMABLE:
             return f"it is {job.state}"
-        if not by_name and not take_over and self._keeper.wanted(job.id):
+        if not by_name and not take_over and self._holds.wanted(job.id):
             if owner is not None and owner.hangs:
                 return (
                     f"another process waits for it; {owner.name} drives, but has done nothing for "
@@ -131,11 +133,11 @@ class Resumption:
         while (going := self._going(job)) and not await self._journal.write_unfenced(going, as_of=job):
             job = await self._journal.job(job.id)  # it changed meanwhile
         job = await self._journal.job(job.id)
-        self._keeper.hold(job.id)  # only now: a job that has ended is let go of
+        self._holds.hold(job.id)  # only now: a job that has ended is let go of
         try:
             await self._plan(job, take_over=take_over)
         except BaseException:
-            self._keeper.let_go(job.id)
+            self._holds.let_go(job.id)
             raise
 
     async def _plan(self, job: Job, *, take_over: bool) -> None:
@@ -167,7 +169,7 @@ class Resumption:
             raise known
 
     def _may_plan(self, job: Job, *, take_over: bool) -> bool:
-        return (self._keeper.hold(job.id) or take_over) and not self._intake.is_planning(job.id)
+        return (self._holds.hold(job.id) or take_over) and not self._intake.is_planning(job.id)
 
     def _going(self, job: Job) -> list[Change]:
         """Return what has to be changed of a job so that it goes on; a pause is taken back, a cancellation is not."""

@@ -12,9 +12,10 @@ from shutil import rmtree
 from orchestrator import preflight
 from orchestrator.directories import prepare_out_dir
 from orchestrator.errors import AlreadyGiven, ConfigError, JobUnknown
+from orchestrator.holds import Holds
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
-from orchestrator.keeping import Keeper, Means
+from orchestrator.keeping import Means
 from orchestrator.model import Job, JobId, JobState
 from orchestrator.outcome import job_directory
 from orchestrator.requests import Destination, ImportRequest
@@ -23,7 +24,7 @@ from orchestrator.requests import Destination, ImportRequest
 class Submission:
     """Makes jobs of requests."""
 
-    def __init__(self, means: Means, keeper: Keeper, intake: Intake) -> None:
+    def __init__(self, means: Means, holds: Holds, intake: Intake) -> None:
         """Hold what is needed."""
         self._journal = means.journal
         self._offload = means.offload
@@ -32,7 +33,7 @@ class Submission:
         self._calls = means.calls
         self._state_dir = means.state_dir
         self._home = means.home
-        self._keeper = keeper
+        self._holds = holds
         self._intake = intake
 
     async def submit(
@@ -68,7 +69,7 @@ class Submission:
         )
         await self._journal.add_job(job)
         self._calls.adopt(job.id)
-        self._keeper.hold(job.id)
+        self._holds.hold(job.id)
         try:
             instead = await self._intake.plan_job(job, located)
         except AlreadyGiven:
@@ -78,7 +79,7 @@ class Submission:
             self._forget(job, request)
             raise
         if request.detach:
-            self._keeper.let_go(job.id)
+            self._holds.let_go(job.id)
         if instead is None or instead.id == job.id:  # planned, by whichever process
             return job, None
         await self._withdraw(job, request)
@@ -105,7 +106,7 @@ class Submission:
         return job.id
 
     def _forget(self, job: Job, request: ImportRequest) -> None:
-        self._keeper.let_go(job.id)
+        self._holds.let_go(job.id)
         if request.out_dir is None:
             with suppress(OSError):
                 Path(job.out_dir).rmdir()

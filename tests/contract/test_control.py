@@ -132,7 +132,7 @@ def test_a_wish_that_comes_while_a_jobs_end_is_written_is_heeded(tmp_path, monke
                 assert {chunk.phase for chunk in (await job.status()).chunks} == {Phase.CANCELLED}
             else:
                 assert (ended.state, ended.wish_reason) == (JobState.PAUSED, "look")
-            assert not driving._keeper.held
+            assert not driving._holds.all
 
     monkeypatch.setattr(finishing, "report_job", slow)
     asyncio.run(play())

@@ -61,3 +61,29 @@ def test_a_journal_whose_disk_fills_in_the_middle_of_a_job_ends_it_for_now(tmp_p
 
     with capture_logs():
         asyncio.run(play())
+
+
+def test_jobs_go_on_in_the_same_process_when_the_journal_has_room_again(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            job = await orchestrator.submit(request(tmp_path, rows=600))
+
+            async def begun() -> bool:
+                return any(chunk.attempts for chunk in (await job.status()).chunks)
+
+            async def pages_max(pages: int) -> None:
+                await orchestrator._journal._read(
+                    lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+                )
+
+            await seen(begun)
+            await pages_max(1)
+            with pytest.raises(JournalStalled, match="the disk is full"):
+                await job.wait()
+            await pages_max(1_000_000_000)
+            other = await orchestrator.submit(request(tmp_path, "b"))
+            (job,) = (await orchestrator.resume([job.id])).jobs
+            assert [(await each.wait()).rows.accepted for each in (job, other)] == [600, 60]
+
+    with capture_logs():
+        asyncio.run(play())

@@ -104,17 +104,17 @@ def test_whoever_waits_for_its_turn_lets_go_of_what_is_no_job_any_more(tmp_path,
 
             async def meanwhile(**which: Any) -> list[Job]:
                 found = await jobs(**which)
-                other._keeper.let_go(another.id)
+                other._holds.let_go(another.id)
                 return found
 
             monkeypatch.setattr(other._journal, "jobs", meanwhile)
-            other._keeper.hold(JobId("withdrawn"))
+            other._holds.hold(JobId("withdrawn"))
 
             async def alone() -> bool:
-                return other._keeper.held == [job.id]
+                return other._holds.all == [job.id]
 
             await seen(alone)
-            assert not driving._keeper.wanted(another.id)
+            assert not driving._holds.wanted(another.id)
             running.service.faults.remove(None)
             assert (await job.wait()).state == JobState.COMPLETE
 

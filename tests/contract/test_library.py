@@ -24,6 +24,7 @@ from orchestrator.emulator.app import Running, start
 from orchestrator.emulator.config import BODY_BYTES_MAX
 from orchestrator.errors import ConfigError, JournalError, NotDelivered
 from orchestrator.events import JobFinished
+from orchestrator.holds import Holds
 from orchestrator.model import ExitCode, Job, JobState, Phase
 from orchestrator.source.opening import sha256_of
 from tests.unit.emulator.kit import config
@@ -280,8 +281,8 @@ def test_a_job_that_has_ended_is_held_no_longer(tmp_path):
             await job.wait()
             for orchestrator in (driving, attached):
 
-                async def free(keeper: Any = orchestrator._keeper) -> bool:
-                    return not keeper.held
+                async def free(holds: Holds = orchestrator._holds) -> bool:
+                    return not holds.all
 
                 await seen(free)
 

@@ -25,6 +25,7 @@ FLOORS = (
         "claims",
         "crowding",
         "draft",
+        "holds",
         "metering",
         "fetching",
         "directories",
