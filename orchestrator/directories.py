@@ -47,7 +47,7 @@ def prepare_out_dir(path: Path) -> None:
     """
     probe = path / ".orchestrator-probe"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # rows of customers will lie there
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -16,6 +16,7 @@ from orchestrator.model import Chunk, Finding, Job, JobId, JobState, Phase, Sour
 from orchestrator.offload import Offload
 from orchestrator.outcome import Gathered, by_original, gather, job_directory, report_job, summarise_job
 from orchestrator.prospect import Prospect, Prospects
+from orchestrator.report.doubt import still_true
 from orchestrator.report.summary import Summary
 from orchestrator.schedule.state import FINAL
 
@@ -169,7 +170,7 @@ class JobHandle:
             job=job,
             sources=sources,
             chunks=await self._offload.run(by_original, sources, chunks),
-            findings=await self._journal.findings(self.id),
+            findings=still_true(await self._journal.findings(self.id), job, chunks),
             counters=await self._journal.counters(self.id),
             progress=await self._journal.progress(self.id),
             blockers=await find_blockers(

@@ -12,6 +12,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Counters
 from orchestrator.model import Chunk, ChunkId, Finding, Job, JobId, Phase, RepeatedKeys, Source
 from orchestrator.offload import Offload
+from orchestrator.report.doubt import still_true
 from orchestrator.report.merge import ordered_parts, write_reports
 from orchestrator.report.part import read_reasons
 from orchestrator.report.summary import Summary, summarise
@@ -83,7 +84,7 @@ async def gather(offload: Offload, journal: Journal, job: Job, directory: Path) 
         job=job,
         sources=sources,
         chunks=await offload.run(by_original, sources, chunks),
-        findings=await journal.findings(job.id),
+        findings=still_true(await journal.findings(job.id), job, chunks),
         counters=await journal.counters(job.id),
         parts=parts_of(directory, chunks),
         superseded=_listing(directory, sources) if job.options.on_repeated_key is RepeatedKeys.LAST else None,

@@ -28,6 +28,7 @@ from orchestrator.model import Chunk, ChunkId, Finding, Job, OnUnknown, Phase, S
 from orchestrator.offload import Offload
 from orchestrator.outcome import claims_path
 from orchestrator.report.attribute import Attribution, attribute_whole
+from orchestrator.report.doubt import HELD
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.source import keys
@@ -339,7 +340,7 @@ def _found_held(driven: DrivenJob, chunk: Chunk) -> tuple[Change, ...]:
         f"The answer to an upload of {rows_in_words(driven.sources[chunk.span.source], chunk.span)} was lost. Look for some of them in Marketo: "
         "they are held until you decide whether they are sent again."
     )
-    return Desk.found(driven, "chunk_held", message)
+    return Desk.found(driven, HELD, message)
 
 
 def _parts(source: Source, span: Span, command: m.SplitChunk) -> tuple[Span, ...]:

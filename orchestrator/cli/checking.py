@@ -8,8 +8,9 @@ from collections.abc import Callable
 from orchestrator.app import Orchestrator
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
+from orchestrator.cli.planning import inventory_words
 from orchestrator.cli.session import execute, read_settings, same_flags
-from orchestrator.cli.showing import inventory_words, plain, source_words, target_words
+from orchestrator.cli.showing import plain, source_words, target_words
 from orchestrator.cli.words import number, rows
 from orchestrator.model import ExitCode, Target
 from orchestrator.preview import Checked

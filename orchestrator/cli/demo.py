@@ -58,7 +58,7 @@ def _directory(out: Path | None) -> Path:
     if out is None:
         return Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise ConfigError(f"--out {out}: is not empty; name a new directory for the demo")
     except OSError as error:
@@ -78,17 +78,16 @@ def _describe(console: Console, sample: Sample, speed: float) -> None:
 async def _explain(console: Console, sample: Sample, url: str, report: Path) -> None:
     """Say why this end is the right one, and that the local Marketo holds what the report says."""
     console.say(
-        f"\nThat is as it should be: {rows(sample.without_key)} without an email and "
-        f"{number(sample.without_number)} with a score that is no number were refused, "
-        f"{number(sample.wrong_email)} with an email that is none were imported with a warning."
+        f"\nThat is as it should be: {rows(sample.without_key)} without an email and {number(sample.without_number)} "
+        "with a score that is not a number were\n"
+        f"refused, and {number(sample.wrong_email)} with an invalid email were imported with a warning."
     )
     async with aiohttp.ClientSession() as session, session.get(f"{url}/_emulator/state") as answer:
         state = await answer.json()
     accepted = json.loads((report / "summary.json").read_text(encoding="utf-8"))["rows"]["accepted"]
     people = state["records"]["leads"]
     console.say(
-        f"The local Marketo holds {number(people)} people and {number(state['collisions'])} duplicates: "
-        f"{number(accepted - people)} of the accepted rows repeated a key, and the last row of a key won."
+        f"The local Marketo holds {number(people)} people and {number(state['collisions'])} duplicates:\n{number(accepted - people)} of the accepted rows repeated a key, and the last row of a key won."
     )
 
 

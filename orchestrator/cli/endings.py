@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import Console
 from orchestrator.cli.words import number, printable, rows, table
 from orchestrator.model import ExitCode, JobState
+from orchestrator.report.ending import decisions
 
 if TYPE_CHECKING:
     from orchestrator.report.summary import Summary
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 REASONS_SHOWN_MAX = 5
 FINDINGS_SHOWN_MAX = 5
 
-_UNDER_WAY = "at Marketo or on the way; resume finds out"
-
+_LOOKED_AT = (ExitCode.OK, ExitCode.ROWS_FAILED, ExitCode.THRESHOLD)  # of a job that has ended: its report tells all
 _OF_ROWS = (ExitCode.OK, ExitCode.ROWS_FAILED, ExitCode.ROWS_UNKNOWN)  # codes that tell of nothing but rows
 
 MEANINGS = {
@@ -54,7 +54,9 @@ def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, 
     else:
         console.say(f"Report: {out_dir / 'report.html'}")
         console.say(f"        {_files(summary)}")
-    tell_code(console, code, summary.next + flags, meaning=_meaning(summary, code))
+    tell_code(
+        console, code, _following(summary, out_dir, code) or summary.next + flags, meaning=_meaning(summary, code)
+    )
 
 
 def tell_canary(console: Console, summary: Summary) -> None:
@@ -76,13 +78,35 @@ def tell_code(console: Console, code: ExitCode, next_command: str | None = None,
     """Say what the exit code means, here or in general, and what to do next."""
     console.insist(f"Exit code {int(code)}: {meaning or MEANINGS[code]}.")
     if next_command:
-        console.insist(f"Next: {_as_started(next_command)}")
+        for line in next_lines(next_command):
+            console.insist(line)
+
+
+def next_lines(command: str) -> list[str]:
+    """Say which command is next, or which there are to choose from."""
+    choices = decisions(command)
+    if not choices:
+        return [f"Next: {_as_started(command)}"]
+    lines = [line for each, does in choices for line in (f"      {_as_started(each)}", f"        {does}")]
+    return ["Next:", *lines]
+
+
+def _following(summary: Summary, out_dir: Path, code: ExitCode) -> str | None:
+    """Return how to open what a person looks at next, if nothing is left to be done with the job itself."""
+    if summary.state not in (JobState.COMPLETE, JobState.CANCELLED) or code not in _LOOKED_AT:
+        return None
+    name = "failures.csv" if summary.rows.failed else "report.html"
+    return f"open {shlex.quote(str(out_dir / name))}"
 
 
 def _as_started(command: str) -> str:
     """Return a command that finds this program as it was started, if the shell would not find it by its name."""
     started = Path(sys.argv[0])
-    if started.name != "orchestrator" or shutil.which("orchestrator") is not None:
+    if (
+        not command.startswith("orchestrator ")
+        or started.name != "orchestrator"
+        or shutil.which("orchestrator") is not None
+    ):
         return command
     return f"{shlex.quote(str(started))} {command.removeprefix('orchestrator ')}"
 
@@ -152,11 +176,17 @@ def _numbers(summary: Summary) -> list[str]:
         ("accepted", counts.accepted, f"{number(counts.warned)} with a warning" if counts.warned else ""),
         ("failed", counts.failed, f"{number(counts.unmatched)} without a source row" if counts.unmatched else ""),
         ("unsent", counts.unsent, ""),
-        ("unknown", counts.unknown, _UNDER_WAY if counts.unknown and summary.state == JobState.INCOMPLETE else ""),
+        ("unknown", counts.unknown, _of_unknown(summary)),
     ]
     if counts.skipped.superseded:
         lines.insert(1, ("skipped", counts.skipped.superseded, "a later row of the same key was sent"))
     return _count_table(lines)
+
+
+def _of_unknown(summary: Summary) -> str:
+    if not summary.rows.unknown or summary.state != JobState.INCOMPLETE:
+        return ""
+    return "held: you decide" if "held" in summary.exit_reasons else "at Marketo or on the way; resume finds out"
 
 
 def _count_table(lines: Sequence[tuple[str, int, str]]) -> list[str]:

@@ -94,7 +94,7 @@ def plan(
     offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
 ) -> int:
     """Say what an import would take: chunks, rows, calls, time. Nothing is sent."""
-    from orchestrator.cli.showing import show_plan
+    from orchestrator.cli.planning import show_plan
 
     return show_plan(common, lambda: flags.request(files), offline=offline, flags=flags.words())
 

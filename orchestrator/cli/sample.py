@@ -128,6 +128,7 @@ def write_leads(path: Path, *, size_bytes: int | None = None, rows: int | None =
         trial = sum(len(row.encode()) for row in _rows(people, 0, VARIANTS, VARIANTS))
         rows = max(1, (size_bytes or 0) * VARIANTS // trial)
     written = 0
+    path.touch(mode=0o600)  # as customers' data is
     with path.open("w", encoding="utf-8", newline="") as file:
         written += file.write(",".join(COLUMNS) + "\n")
         for start in range(0, rows, ROWS_AT_ONCE):

@@ -1,21 +1,21 @@
-"""``jobs``, ``status``, ``report`` and ``plan``: they read, and write nothing to Marketo."""
+"""``jobs``, ``status`` and ``report``: they read, and write nothing to Marketo."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker, Why
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
+from orchestrator.cli.endings import next_lines
 from orchestrator.cli.progress import behind_words, eta_words, hung_words
 from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
-from orchestrator.cli.words import between, day_end_words, duration, moment, number, percent, plural, rows, size, table
+from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
 from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
@@ -36,13 +36,7 @@ from orchestrator.model import (
 from orchestrator.report.ending import next_command
 from orchestrator.report.eta import Eta
 from orchestrator.report.summary import iso
-from orchestrator.requests import ImportRequest
 
-if TYPE_CHECKING:
-    from orchestrator.forecast import Forecast, Seconds
-    from orchestrator.source.inventory import Inventory
-
-SECONDS_TOLD_MIN = 60  # a shorter import is not foretold to the second
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
 
@@ -142,10 +136,11 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         *([f"  after     job {job.options.after}: nothing is sent before its end"] if job.options.after else []),
         *(f"  source    {source_words(source)}" for source in status.sources),
         f"  rows      {number(done)} of {number(total.rows)}{f' ({percent(done, total.rows)})' if total.rows else ''}: "
-        f"{number(progress.accepted)} accepted, {number(progress.failed)} failed, "
-        f"{number(progress.warned)} with a warning, {number(progress.unknown)} unknown"
-        f"{f', {number(at_marketo)} at Marketo' if at_marketo else ''}"
-        f"{f', {number(in_doubt)} whose answer was lost' if in_doubt else ''}",
+        f"{number(progress.accepted)} accepted"
+        f"{f' ({number(progress.warned)} with a warning)' if progress.warned else ''}, "
+        f"{number(progress.failed)} failed, {number(progress.unknown + in_doubt)} unknown"
+        f"{f' ({number(in_doubt)} whose answer was lost)' if in_doubt else ''}"
+        f"{f', {number(at_marketo)} at Marketo' if at_marketo else ''}",
         *([f"  forecast  {behind_words(behind)}"] if behind else []),
         *([f"  forecast  {eta_words(eta, now_ms)}"] if eta else []),
         f"  chunks    {_phase_words(status)}",
@@ -168,7 +163,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED)) + further_flags(job, flags)
         if status.attended:
             command = f"orchestrator {'resume --take-over' if status.prospect.hung else f'wait {job.id}'}{flags}"
-        lines += ["", f"Next: {command}"]
+        lines += ["", *next_lines(command)]
     return lines
 
 
@@ -284,92 +279,6 @@ def write_report(common: Common, job_id: str, out: Path | None) -> ExitCode:
         return ExitCode.OK
 
     return execute(common, body)
-
-
-def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: bool, flags: str) -> ExitCode:
-    """Say what an import would take; ``flags`` are those that the import itself needs."""
-
-    async def body(console: Console) -> ExitCode:
-        settings = read_settings(common)
-        wanted = request()
-        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
-            found = await orchestrator.plan(wanted, offline=offline)
-            end = None if offline else orchestrator.end_of(await orchestrator.calls_today())
-        if console.json:
-            console.document({**plain(found), "eta": eta_document(eta_of(found, SystemClock().now_ms()))})
-            return ExitCode.OK
-        for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
-            console.data(line)
-        from orchestrator.source.opened import shown_source
-
-        command = f"import {shlex.join(map(shown_source, wanted.sources))}{flags}"
-        if found.refused_for is not None:
-            command = f"status {found.refused_for}"
-        console.say(f"\nNothing was sent. Next: orchestrator {command}{same_flags(common)}")
-        return ExitCode.OK
-
-    return execute(common, body)
-
-
-def eta_of(found: Forecast, now_ms: int) -> Eta:
-    """Return when an import would end that begins now."""
-    seconds = found.seconds
-    p50_ms, p90_ms = (now_ms + round(1000 * taken) for taken in (seconds.p50, seconds.most))
-    return Eta(p50_ms=p50_ms, p90_ms=p90_ms, basis=seconds.basis)
-
-
-def plan_lines(found: Forecast, calls_end: str | None) -> list[str]:
-    """Describe what an import would take; ``calls_end`` says when today's calls end, if that can be told."""
-    conflicts = found.conflicts
-    if not conflicts.examined:
-        waiting = "not looked for: keys are said to be unique"
-    elif not conflicts.chunks:
-        waiting = "no two uploads shortly after one another share a key; of rows within one, the last one wins"
-    else:
-        waiting = (
-            f"{number(conflicts.chunks)} of {plural(conflicts.examined, 'chunk')} share keys with one shortly before "
-            "them, and wait until it is finished"
-        )
-    seconds = found.seconds
-    return [
-        *(source_words(source) for source in found.sources),
-        f"  uploads        {plural(found.chunks, 'chunk')} of up to {rows(found.largest_chunk_rows)}; "
-        f"{rows(found.rows)}, {size(found.source_bytes)} in all",
-        f"  shared keys    {waiting}",
-        f"  API calls      {number(found.calls_least)} to {number(found.calls_most)}, "
-        f"of {number(found.calls_per_day)} a day" + (f"; {calls_end}" if calls_end else ""),
-        f"  beyond recall  {_beyond_recall_words(found)}: Marketo cannot cancel imports",
-        f"  time           {_time_words(seconds)} ({seconds.basis})",
-        f"  planning       took {_took(seconds.planning)}",
-        f"  characters     {inventory_words(found.inventory)}",
-        *(f"  to know        {warning}" for warning in found.warnings),
-    ]
-
-
-def _beyond_recall_words(found: Forecast) -> str:
-    usual, most = found.rows_beyond_recall, found.rows_beyond_recall_max
-    if usual == most:
-        return f"up to {rows(most)} at any moment"
-    return f"usually up to {rows(usual)}, {number(most)} at most"
-
-
-def _took(seconds: float) -> str:
-    return duration(seconds) if round(seconds) else "less than a second"
-
-
-def _time_words(seconds: Seconds) -> str:
-    if seconds.most < SECONDS_TOLD_MIN:
-        return "less than a minute"
-    return between(seconds.least, seconds.most)
-
-
-def inventory_words(found: Inventory) -> str:
-    """Describe the characters of a text."""
-    if not found.characters:
-        return "ASCII only"
-    groups = ", ".join(f"{number(group.times)} {group.what}" for group in found.groups)
-    frequent = " ".join(f"{one.what if one.what.isprintable() else f'U+{ord(one.what):04X}'}" for one in found.frequent)
-    return f"{number(found.characters)} beyond ASCII ({groups}); the most frequent: {frequent}"
 
 
 def target_words(target: Target) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.model import Chunk, ChunkId
+from orchestrator.model import Chunk, ChunkId, Finding, Job, OnUnknown, Phase
+
+HELD = "chunk_held"  # the kind of a finding: rows wait for somebody to decide about them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,12 @@ def lost_answers(chunks: Sequence[Chunk]) -> LostAnswersSummary:
         resent=sum(chunk.resent for chunk in chunks),
         resent_rows=sum(chunk.span.rows for chunk in chunks if chunk.resent and chunk.id not in parts),
     )
+
+
+def still_true(findings: Sequence[Finding], job: Job, chunks: Iterable[Chunk]) -> tuple[Finding, ...]:
+    """Return the findings without those of uploads that are held for somebody who has decided about them by now."""
+    held = job.options.on_unknown is OnUnknown.HOLD and any(chunk.phase is Phase.UNKNOWN for chunk in chunks)
+    return tuple(finding for finding in findings if held or finding.kind != HELD)
 
 
 def repeated(chunks: Iterable[Chunk]) -> frozenset[ChunkId]:

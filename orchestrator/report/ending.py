@@ -103,11 +103,24 @@ def next_command(job: Job, code: ExitCode) -> str:
     return f"{job.options.helps or f'orchestrator {shlex.join(_next(job, code))}'}{job.options.flags}"
 
 
+def decisions(following: str) -> tuple[tuple[str, str], ...]:
+    """Return the commands that a next command stands for, if it decides about what is held, and what each of them does."""
+    before, probe, behind = following.partition(" --on-unknown probe")
+    if not probe:
+        return ()
+    cancel = before.replace("orchestrator resume", "orchestrator cancel", 1)
+    return (
+        (following, "looks for the batch, and sends again what it does not find"),
+        (f"{before} --on-unknown resubmit{behind}", "sends the rows again"),
+        (f"{cancel}{behind}", "ends the job, if you find the rows in Marketo"),
+    )
+
+
 def _next(job: Job, code: ExitCode) -> list[str]:
     if job.state is JobState.FAILED:
         return ["plan", *job.paths]
     if code is ExitCode.ROWS_UNKNOWN and job.state is JobState.INCOMPLETE and job.options.on_unknown is OnUnknown.HOLD:
-        return ["resume", job.id, "--on-unknown", "resubmit"]
+        return ["resume", job.id, "--on-unknown", "probe"]
     if code in _RESUMABLE and job.state not in (JobState.CANCELLED, JobState.COMPLETE):
         return ["resume", job.id]
     return ["status", job.id]

@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.model import ExitCode
+from orchestrator.report.ending import decisions
 from orchestrator.report.summary import BatchSummary, Summary
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def render(summary: Summary) -> str:
         tone=tone,
         verdict=verdict,
         failed_only=summary.exit_code == ExitCode.ROWS_FAILED,
+        following=() if summary.exit_code == ExitCode.OK else decisions(summary.next) or ((summary.next, ""),),
         shares=shares,
         bars=_bars([count for _, count, _ in shares]),
         batches=_most_telling(summary.batches),

@@ -84,12 +84,16 @@ def test_a_plan_sends_nothing(place: Place, mark: str) -> None:
 def test_the_demo_shows_everything_in_one_directory(place: Place) -> None:
     ended = place.run("demo", "--rows", "3000", "--speed", "500", "--out", "demo")
     assert (ended.code, ended.out) == (3, ""), ended.err
-    assert "and 0 duplicates: " in ended.err
+    assert "and 0 duplicates:\n" in ended.err
     demo = place.directory / "demo"
     assert {path.name for path in demo.iterdir()} == {"leads.csv", "report", "state", "emulator.log"}
     assert (demo / "emulator.log").read_text() == ""
-    shown = place.run(*following(ended.err))
+    assert f"Next: open {demo / 'report' / 'failures.csv'}\n" in ended.err
+    shown = place.run("status", "--set", f"state.dir={demo / 'state'}")
     assert (shown.code, "complete" in shown.out.splitlines()[0]) == (0, True), shown.err
+    private = {path.name: path.stat().st_mode & 0o777 for path in (demo, demo / "report", demo / "leads.csv")}
+    assert private == {"demo": 0o700, "report": 0o700, "leads.csv": 0o600}
+    assert max(len(line) for line in ended.err.split("That is as it should be", 1)[1].splitlines()) <= 100
     again = place.run("demo", "--out", "demo")
     assert (again.code, "is not empty" in again.err) == (2, True)
 

@@ -69,13 +69,15 @@ def test_held_until_the_user_decides(place: Place, mark: str) -> None:
     (held,) = [chunk for chunk in place.chunks() if chunk["phase"] == "unknown"]
     assert summary["rows"]["unknown"] == held["span"]["rows"]
     assert summary["rows"]["accepted"] == ROWS - held["span"]["rows"]
-    assert f"Next: orchestrator resume {summary['job_id']} --on-unknown resubmit" in stopped.err
+    for decision in ("resume {} --on-unknown probe", "resume {} --on-unknown resubmit", "cancel {}"):
+        assert f"\n      orchestrator {decision.format(summary['job_id'])}\n" in stopped.err
     first, last = held["span"]["first_row"], held["span"]["first_row"] + held["span"]["rows"] - 1
     assert [finding["kind"] for finding in summary["findings"]] == ["chunk_held"]
     assert f"The answer to an upload of rows {first} to {last} of leads.csv was lost." in stopped.err
     told = place.run("status").out
     where = f"{last - first + 1} rows from row {first} of leads.csv on (chunk {held['id']})"
     assert f"{where}, whose answer was lost, until you decide" in told
+    assert f" {last - first + 1} unknown ({last - first + 1} whose answer was lost)" in told
     assert "Nothing to resume." in place.run("resume").err
 
     ended = place.run("resume", summary["job_id"], "--on-unknown", "resubmit")
@@ -83,6 +85,7 @@ def test_held_until_the_user_decides(place: Place, mark: str) -> None:
     summary = leads.assert_complete(ended, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
     assert summary["lost_answers"] == {"adopted": 0, "resent": 1, "resent_rows": held["span"]["rows"]}
+    assert [finding["kind"] for finding in summary["findings"]] == ["chunk_resent"], "it is held no more"
 
 
 def test_the_rows_that_are_held_are_named_as_the_file_numbers_them(place: Place, mark: str) -> None:

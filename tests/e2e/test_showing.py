@@ -156,7 +156,7 @@ def test_quiet_says_only_where_to_and_how_it_ended(place: Place, mark: str) -> N
     assert first.startswith("Writing to the emulator")
     assert "is complete" in headline
     assert code.startswith("Exit code 3: ")
-    assert following.startswith("Next: orchestrator ")
+    assert following == f"Next: open {place.directory / 'report' / 'failures.csv'}"
 
 
 def test_the_page_opens_offline_and_runs_nothing(place: Place, mark: str) -> None:

@@ -91,7 +91,7 @@ def test_the_end_of_a_job(capsys):
         "Report: /out/report.html\n"
         "        failures.csv (3 rows), warnings.csv (5 rows) and summary.json are beside it\n"
         "Exit code 3: finished; Marketo refused some rows, and failures.csv has each of them with its reason.\n"
-        "Next: orchestrator status j1 --journal sqlite:////j.db\n"
+        "Next: open /out/failures.csv\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_a_quiet_end_still_says_how_it_ended(capsys):
     assert told(capsys, summary(), ExitCode.ROWS_FAILED, quiet=True).splitlines() == [
         "Job j1 (spring) is complete: 997 of 1,000 rows accepted.",
         f"Exit code 3: {MEANINGS[ExitCode.ROWS_FAILED]}.",
-        "Next: orchestrator status j1 --journal sqlite:////j.db",
+        "Next: open /out/failures.csv",
     ]
 
 
@@ -172,6 +172,26 @@ def counts(**changes: int) -> RowsSummary:
 )
 def test_what_a_code_means_here(capsys, code, changes, words):
     assert f"Exit code {code}: {words}\n" in told(capsys, summary(**changes), ExitCode(code))
+
+
+def test_what_is_held_is_the_user_s_to_decide_and_each_way_is_named(capsys):
+    held = {"state": "incomplete", "exit_reasons": ("held",), "rows": counts(accepted=60, unknown=40)}
+    shown = told(capsys, summary(**held, next="orchestrator resume j1 --on-unknown probe --config /x"), ExitCode(7))
+    assert "unknown              40  (held: you decide)\n" in shown
+    assert shown.endswith(
+        "Next:\n"
+        "      orchestrator resume j1 --on-unknown probe --config /x --journal sqlite:////j.db\n"
+        "        looks for the batch, and sends again what it does not find\n"
+        "      orchestrator resume j1 --on-unknown resubmit --config /x --journal sqlite:////j.db\n"
+        "        sends the rows again\n"
+        "      orchestrator cancel j1 --config /x --journal sqlite:////j.db\n"
+        "        ends the job, if you find the rows in Marketo\n"
+    )
+
+
+def test_after_a_success_the_report_is_next(capsys):
+    shown = told(capsys, summary(rows=counts(), exit_code=0), ExitCode.OK)
+    assert shown.endswith("Next: open /out/report.html\n")
 
 
 def test_every_exit_code_has_a_meaning():

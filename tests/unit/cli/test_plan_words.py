@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.cli.showing import plan_lines
+from orchestrator.cli.planning import plan_lines
 from orchestrator.forecast import Conflicts, Forecast, Seconds
 from orchestrator.prospect import assumed_speed, learned_speed
 from orchestrator.source.inventory import Inventory

@@ -136,7 +136,7 @@ def test_rows_whose_answer_was_lost_are_told_as_such():
     phases = {**known.progress.phases, Phase.UNKNOWN: Tally(chunks=2, rows=83)}
     lines = status_lines(replace(known, progress=replace(known.progress, phases=phases)), "", now_ms=NOW_MS)
     (line,) = [line for line in lines if line.startswith("  rows ")]
-    assert line.endswith(", 83 whose answer was lost")
+    assert line.endswith(", 83 unknown (83 whose answer was lost)")
 
 
 def test_rows_at_marketo_are_told_as_such():

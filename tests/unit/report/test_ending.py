@@ -84,4 +84,4 @@ def test_the_next_command_has_the_flags_of_the_import(job, state, begins):
 
 def test_what_is_held_is_decided_by_the_next_command(job):
     held = job(state=INCOMPLETE, options=JobOptions(on_unknown=OnUnknown.HOLD))
-    assert next_command(held, ExitCode.ROWS_UNKNOWN) == "orchestrator resume job-1 --on-unknown resubmit"
+    assert next_command(held, ExitCode.ROWS_UNKNOWN) == "orchestrator resume job-1 --on-unknown probe"
