@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+from orchestrator.model import BatchStatus
 from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.state import Limits, TrackedChunk
 
@@ -133,12 +134,15 @@ class Line:
     def _again_ms(self, chunk: TrackedChunk, begun_ms: int, needed_ms: int | None) -> int:
         """Return when to ask again after a batch, the later the longer it has lasted.
 
-        The longest interval of polling is for answers that somebody waits for: not while the importers have work.
+        The longest interval of polling is for answers that somebody waits for: not while the importers have work, be it
+        others'.
         """
         if chunk.asked_ms is None:
             return chunk.accepted_ms + self._limits.poll_min_ms if chunk.watched else 0
         least_ms, most_ms = self._limits.poll_min_ms, self._limits.poll_max_ms
         idle_ms = most_ms if needed_ms is None else max(most_ms, needed_ms - chunk.asked_ms)
+        if chunk.status is BatchStatus.QUEUED:  # behind others' batches, and that may last
+            begun_ms, idle_ms = chunk.accepted_ms, max(most_ms, self._limits.backoff_max_ms)
         share_ms = max(least_ms, min(idle_ms, (chunk.asked_ms - begun_ms) // INTERVAL_SHARE))
         if self._knows(chunk):
             return chunk.asked_ms + share_ms

@@ -138,3 +138,20 @@ def test_the_last_batches_are_asked_after_in_the_configured_interval_however_lon
         times_ms = [at_ms for at_ms in asked[number] if at_ms >= 9_500_000]
         assert max(later - earlier for earlier, later in pairwise(times_ms)) <= 31_000
         assert times_ms[-1] >= 10_969_000
+
+
+def test_the_longer_others_imports_keep_a_batch_waiting_the_rarer_it_is_asked_after():
+    story = Story()
+    story.job(chunk(1))
+    story.send(1)
+    asked_ms: list[int] = []
+    while story.now_ms < 7_200_000:
+        command = story.decide()[0]
+        if command == "poll 1":
+            asked_ms.append(story.now_ms)
+            story.polled(1, BatchStatus.QUEUED)
+        else:
+            story.now_ms = int(command.removeprefix("wait "))
+    assert len(asked_ms) <= 55
+    assert max(later - earlier for earlier, later in pairwise(asked_ms)) <= 300_000
+    assert max(later - earlier for earlier, later in pairwise(asked_ms) if later <= 300_000) <= 30_000
