@@ -253,7 +253,7 @@ class Scheduler:
         do not stand in each other's way.
         """
         doubtful = [c for c in held if c.phase is Phase.UNKNOWN and not is_sought(c) and not c.at_work]
-        over = [c for c in doubtful if now_ms >= self.known.doubt.resend_ms(c)]
+        over = [c for c in doubtful if now_ms >= self.known.doubt.over_ms(c)]
         others = [c for c in held if c not in over]
         for chunk in over:
             wanted = chunk.resendable and now_ms >= chunk.job.gate.ready_ms
@@ -311,12 +311,12 @@ class Scheduler:
         if not lane.fits(known.at_marketo, now_ms):
             lane_opens_ms = max(lane_opens_ms, lane.full.ready_ms)
         for chunk in unknown:
-            resends_ms = max(chunk.job.gate.ready_ms, known.doubt.resend_ms(chunk), lane_opens_ms)
+            over_ms = known.doubt.over_ms(chunk)
             if is_sought(chunk):
                 if not known.seeking.busy:
                     times.append(max(chunk.seek_ms or 0, known.calls.ready_ms))
             else:
-                times.append(resends_ms if chunk.resendable else known.doubt.last_ms(chunk))
+                times.append(max(chunk.job.gate.ready_ms, over_ms, lane_opens_ms) if chunk.resendable else over_ms)
         if lane.busy is None and runs_short_ms is not None:
             waiting = filter(self.turns.has_more, known.jobs.values())
             times += [max(job.gate.ready_ms, lane_opens_ms) for job in waiting]

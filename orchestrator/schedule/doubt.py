@@ -48,8 +48,8 @@ class Doubt:
         worst_ms = chunk.sent_ms + self._limits.http_timeout_ms + rounds * self.hold_ms()
         return max(worst_ms, chunk.hold_until_ms or 0)
 
-    def resend_ms(self, chunk: TrackedChunk) -> int:
-        """Return when a chunk of unknown outcome may be sent again."""
+    def over_ms(self, chunk: TrackedChunk) -> int:
+        """Return when a chunk of unknown outcome can be at work no more: it may be sent again, or be let go of."""
         last_ms = self.last_ms(chunk)
         if chunk.hold_until_ms is None or chunk.overtaken_ms is None:
             return last_ms

@@ -94,7 +94,7 @@ class Knowledge:
     def let_go(self, now_ms: int) -> None:
         """Let go of the slots of chunks that are at work no more and that nobody will send again."""
         for chunk in self.in_flight:
-            if chunk.phase is Phase.UNKNOWN and not is_awaited(chunk) and now_ms >= self.doubt.last_ms(chunk):
+            if chunk.phase is Phase.UNKNOWN and not is_awaited(chunk) and now_ms >= self.doubt.over_ms(chunk):
                 self._let_go(chunk)
 
     # --- facts -------------------------------------------------------------------------------------------

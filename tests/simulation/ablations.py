@@ -65,7 +65,7 @@ def _lost_is_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_hold(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Doubt, "resend_ms", lambda self, chunk: 0)
+    patch.setattr(Doubt, "over_ms", lambda self, chunk: 0)
 
 
 def _no_ration(patch: pytest.MonkeyPatch) -> None:
