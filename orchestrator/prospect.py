@@ -19,7 +19,7 @@ from orchestrator.journal.values import ENDED, Backlog, DayCalls, Owner, Tally
 from orchestrator.marketo.day import DayEnd, day_end, day_reset_ms, quota_day
 from orchestrator.model import RANKS, Chunk, Job, JobId, JobState, Phase, Source, Target
 from orchestrator.report.ahead import Calls, Left, rows_ahead, with_calls
-from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect, without_idleness
+from orchestrator.report.eta import ENDS_MAX, PAUSE_MS, Eta, expect, in_one_drive, without_idleness
 from orchestrator.schedule.budget import CALLS_PER_BATCH
 from orchestrator.tables import Limits
 
@@ -203,10 +203,12 @@ class Prospects:
         others = self._others(job, backlog)
         rows = rows_ahead(_left(job, own), others)
         calls = await self._calls(job, own, today, limits)
+        owner = await self._journal.owner(job.host)
+        ends, goes_on = in_one_drive(without_idleness(backlog.ends), 0 if owner is None else owner.since_ms)
         at_ms = now_ms
-        if calls.left <= 0 and backlog.ends:  # it stands still, and goes on at the pace it had
-            at_ms = min(now_ms, backlog.ends[0][0])
-        eta = expect(without_idleness(backlog.ends), rows, at_ms)
+        if ends and (calls.left <= 0 or goes_on):  # it stands, or stood, still, and goes on at the pace it had
+            at_ms = min(now_ms, ends[-1][0])
+        eta = expect(ends, rows, at_ms)
         if eta is None:
             speed = await earlier_speed(self._journal, job.host, job.target, rows)
             eta = None if speed is None else speed.eta(rows, now_ms)

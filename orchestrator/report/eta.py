@@ -13,6 +13,7 @@ forecast is as unsure as the worse of both.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -74,6 +75,16 @@ def without_idleness(ends: Iterable[tuple[int, int, int]]) -> list[tuple[int, in
         begun_ms = min(begun_ms, job_begun_ms) if found else job_begun_ms
         found.append((at_ms, rows))
     return found[::-1]
+
+
+def in_one_drive(ends: Sequence[tuple[int, int]], begun_ms: int) -> tuple[Sequence[tuple[int, int]], bool]:
+    """Return the ends since a process began to drive; while they are too few to tell, True and those before it.
+
+    Between the two nobody drove, for seconds or for an hour, and that says nothing of how fast rows go.
+    """
+    place = bisect_left(ends, begun_ms, key=lambda end: end[0])
+    before, since = ends[:place], ends[place:]
+    return (since, False) if len(since) >= ENDS_MIN or not before else (before, True)
 
 
 def _in_one_go(ends: list[tuple[int, int]], now_ms: int) -> list[tuple[int, int]]:

@@ -145,6 +145,27 @@ async def test_what_ended_before_the_queue_ran_empty_says_nothing_of_the_pace(qu
     assert await queue.minutes("a") == (20, "the last 10 batches, 10 rows/min")
 
 
+@pytest.mark.parametrize(("since", "minutes"), [(3, 50), (4, 25)])
+def test_the_time_in_which_nobody_drove_says_nothing_of_the_pace(tmp_path, since, minutes):
+    @in_loop
+    async def play() -> None:
+        url = f"sqlite:///{tmp_path / 'journal.db'}"
+        async with opened(url) as journal:
+            queue = Queue(journal, await journal.take_over(HOST))
+            await queue.job("a", done=10 + since, left=50)
+            await queue.change("a", started_ms=NOON_MS - HOUR_MS)
+            chunks = await journal.chunks(JobId("a"))
+            for place, chunk in enumerate(chunks[:10]):  # one each minute; then nobody drove for half an hour
+                await queue.through(chunk, completed_ms=NOON_MS - (40 - place) * MINUTE_MS)
+            for place, chunk in enumerate(chunks[10 : 10 + since]):  # two each minute
+                await queue.through(chunk, completed_ms=NOON_MS - (since - 1 - place) * MINUTE_MS // 2)
+        async with Journal.open(url, now_ms=lambda: NOON_MS - 2 * MINUTE_MS) as journal:
+            queue = Queue(journal, await journal.take_over(HOST))
+            assert (await queue.minutes("a"))[0] == minutes
+
+    play()
+
+
 @queue
 async def test_what_nobody_sends_is_not_waited_for(queue):
     await queue.job("a", done=10, left=20)
