@@ -27,7 +27,7 @@ from orchestrator.errors import (
     SourceError,
     Unavailable,
 )
-from orchestrator.events import BatchCompleted, ChunkReserved, ChunkUnreserved
+from orchestrator.events import BatchCompleted, ChunkReserved, ChunkUnreserved, EtaForetold
 from orchestrator.journal.changes import CallsCounted, Change, ChunkChanged, ChunkValues, FindingAdded, Told
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.values import Lease
@@ -238,9 +238,29 @@ class Desk:
                 if isinstance(event, BatchCompleted) and not driven.chunks[ChunkId(event.chunk)].canary:
                     begun_ms = driven.job.created_ms if driven.job.started_ms is None else driven.job.started_ms
                     self._ends.append((event.ts_ms, event.rows, begun_ms))
+                told = driven.outlook.told_p50_ms
                 slipped = driven.outlook.saw(event, partial(self._way, driven))
                 if slipped is not None:
                     yield Told(event=slipped)
+                yield from self._foretold(driven, told, event.ts_ms)
+
+    @staticmethod
+    def _foretold(driven: DrivenJob, before_ms: int | None, now_ms: int) -> Iterator[Change]:
+        """Write a forecast that stands from now on, for a process that goes on with the job."""
+        told_ms, of_others = driven.outlook.told_p50_ms, driven.outlook.told_of_others
+        if told_ms is not None and told_ms != before_ms:
+            yield Told(event=EtaForetold(job_id=driven.job.id, ts_ms=now_ms, p50_ms=told_ms, rows_of_others=of_others))
+
+    async def recall(self, driven: DrivenJob) -> None:
+        """Go on from the forecast that an earlier process told of a job, later by the time in which nobody drove it."""
+        found = None if driven.outlook.told_p50_ms is not None else await self.journal.foretold(driven.job)
+        if found is None:
+            return
+        now_ms, outlook = self.clock.now_ms(), driven.outlook
+        stood_ms = max(0, now_ms - found.stands_since_ms)
+        outlook.recall(found.event, begun_ms=found.begun_ms, slipped_ms=found.slipped_ms, stood_ms=stood_ms)
+        if moved := [*self._foretold(driven, found.event.p50_ms, now_ms)]:  # it may stop again before the next forecast
+            await self.write(*moved)
 
     def _way(self, driven: DrivenJob) -> Way:
         """Look what lies before the end of a job, beside the others that are sent here."""

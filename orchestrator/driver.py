@@ -341,6 +341,8 @@ class Driver:
             driven = DrivenJob(job=job, sources=(), directory=directory, chunks={chunk.id: chunk for chunk in chunks})
             self._desk.jobs[job.id] = driven
         driven.job, driven.sources = job, await self._journal.sources(job.id)  # they may have been moved
+        if sends:
+            await self._desk.recall(driven)
         chunks = tuple(driven.chunks.values())
         failed_max = job.options.failed_max
         arrived = m.JobArrived(

@@ -197,6 +197,15 @@ class QuotaReached(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EtaForetold(Event):
+    """A forecast that stands from now on: the job ends by ``p50_ms`` as likely as not."""
+
+    name = "eta.foretold"
+    p50_ms: int
+    rows_of_others: int  # that are imported until then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EtaSlipped(Event):
     """The job is likely to end much later than was told: as likely as not by ``p50_after_ms``."""
 

@@ -27,7 +27,7 @@ from orchestrator.journal.changes import CapLearned, Change, FindingAdded, JobPl
 from orchestrator.journal.legible import legible_jobs
 from orchestrator.journal.location import locate
 from orchestrator.journal.store import Store
-from orchestrator.journal.values import Away, Backlog, Counters, DayCalls, Lease, Owner, Progress
+from orchestrator.journal.values import Away, Backlog, Counters, DayCalls, Foretold, Lease, Owner, Progress
 from orchestrator.model import BatchId, Chunk, ChunkId, Finding, Home, Job, JobId, JobState, Source, Target
 
 SALT_BYTES: Final = 16  # what a keyed hash takes as salt
@@ -132,6 +132,10 @@ class Journal:
     async def backlog(self, host: str, *, since_ms: int, ends_max: int) -> Backlog:
         """Return the jobs of a subscription that run, and the latest ends of batches, of jobs ended since a moment too."""
         return await self._read(reading.backlog, host, since_ms, ends_max)
+
+    async def foretold(self, job: Job) -> Foretold | None:
+        """Return the forecast of a job that was told last, None if none was."""
+        return await self._read(reading.foretold, job)
 
     async def reserved(self, host: str, *, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:
         """Return which chunks of a subscription reserve their keys, by what was told since a moment."""

@@ -8,11 +8,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, func, or_, select
 
 from orchestrator.errors import JobUnknown
-from orchestrator.events import ChunkReserved, ChunkUnreserved, Event
+from orchestrator.events import ChunkReserved, ChunkUnreserved, EtaForetold, EtaSlipped, Event, JobFinished
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import CapLearned
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
-from orchestrator.journal.values import Backlog, Counters, DayCalls, Progress, Tally, Wait
+from orchestrator.journal.values import Backlog, Counters, DayCalls, Foretold, Progress, Tally, Wait
 from orchestrator.model import (
     BatchId,
     BatchStatus,
@@ -238,6 +238,27 @@ def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)
     query = select(jobs).where(_KEPT, jobs.c.host == host, jobs.c.id.in_(sent)).order_by(jobs.c.created_ms, jobs.c.id)
     return [codec.unpack_job(row) for row in fetch(connection, query)]
+
+
+def foretold(connection: Connection, job: Job) -> Foretold | None:
+    """Return the forecast of a job that was told last, None if none was."""
+    of_job = select(events).where(events.c.job_id == job.id).order_by(events.c.seq.desc()).limit(1)
+
+    def latest(*kinds: type[Event]) -> Event | None:
+        named = of_job.where(events.c.name.in_([kind.name for kind in kinds])) if kinds else of_job
+        return next((codec.unpack_event(row) for row in fetch(connection, named)), None)
+
+    told, slipped, last = latest(EtaForetold), latest(EtaSlipped), latest()
+    if not isinstance(told, EtaForetold) or last is None:
+        return None
+    of_host = select(func.max(events.c.ts_ms)).join(jobs, jobs.c.id == events.c.job_id).where(jobs.c.host == job.host)
+    ended = isinstance(last, JobFinished)  # else whoever drove it was killed, which nothing tells
+    return Foretold(
+        event=told,
+        begun_ms=job.created_ms,
+        slipped_ms=None if slipped is None else slipped.ts_ms,
+        stands_since_ms=last.ts_ms if ended else int(connection.execute(of_host).scalar_one()),
+    )
 
 
 def reserved(connection: Connection, host: str, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:

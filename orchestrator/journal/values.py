@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from orchestrator.events import EtaForetold
 from orchestrator.model import Job, JobState, Phase
 
 SILENT_MS: Final = 20_000  # a driver gives a sign of life every second; a lease without one for so long is stale
@@ -122,3 +123,13 @@ class Backlog:
     ends: tuple[
         tuple[int, int, int], ...
     ]  # when the latest batches ended, of any job, their rows, and their job's begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """The forecast of a job that stands."""
+
+    event: EtaForetold
+    begun_ms: int  # when the job was made
+    slipped_ms: int | None  # when it was told last that the job ends later
+    stands_since_ms: int  # since when nothing has happened to the job, or nothing at all if nobody ended it

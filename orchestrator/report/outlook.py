@@ -40,14 +40,20 @@ class Outlook:
     """The forecast of one job that was told last, and what happened to the job since."""
 
     _since_ms: int | None = None
-    _told: Eta | None = None
+    told_p50_ms: int | None = None  # the forecast that stands
+    told_of_others: int = 0  # rows
     _told_ms: int = 0
-    _told_of_others: int = 0  # rows
     _slipped_ms: int | None = None
     _waiting: dict[int, tuple[str, int]] = field(default_factory=dict)  # chunk -> why, and since when
     _waited_ms: Counter[str] = field(default_factory=Counter)
     _ended: int = 0
     _failed: int = 0
+
+    def recall(self, told: events.EtaForetold, *, begun_ms: int, slipped_ms: int | None, stood_ms: int) -> None:
+        """Go on from what was told last; ``stood_ms`` in which the job stood still since move its begin and its end."""
+        self._since_ms = begun_ms + stood_ms
+        self.told_p50_ms, self.told_of_others = told.p50_ms + stood_ms, told.rows_of_others
+        self._told_ms, self._slipped_ms = told.ts_ms + stood_ms, slipped_ms
 
     def saw(self, event: events.Event, look: Callable[[], Way]) -> events.EtaSlipped | None:
         """Take in what happens; return what is to be told if the job ends much later by it.
@@ -75,32 +81,32 @@ class Outlook:
         return None
 
     def _compare(self, event: events.BatchCompleted, way: Way, since_ms: int) -> events.EtaSlipped | None:
-        now_ms, before = event.ts_ms, self._told
+        now_ms, before_ms = event.ts_ms, self.told_p50_ms
         eta = expect(way.ends, way.rows, now_ms)
         if eta is None:
             return None
-        if before is None:
+        if before_ms is None:
             self._tell(eta, way, now_ms)
             return None
-        later_ms = eta.p50_ms - before.p50_ms
-        if later_ms < 0 and -later_ms * PARTS > before.p50_ms - since_ms:
+        later_ms = eta.p50_ms - before_ms
+        if later_ms < 0 and -later_ms * PARTS > before_ms - since_ms:
             self._tell(eta, way, now_ms)
             return None
-        if later_ms <= max((before.p50_ms - since_ms) / PARTS, MINUTE_MS):
+        if later_ms <= max((before_ms - since_ms) / PARTS, MINUTE_MS):
             return None
         if self._slipped_ms is not None and now_ms - self._slipped_ms < TELL_EVERY_MS:
             return None
-        by_others_ms = (eta.p50_ms - now_ms) * (way.of_others - self._told_of_others) / way.rows
+        by_others_ms = (eta.p50_ms - now_ms) * (way.of_others - self.told_of_others) / way.rows
         reason = OTHER_JOBS if by_others_ms * 2 >= later_ms else self._reason(now_ms)
         self._slipped_ms = now_ms
         self._tell(eta, way, now_ms)
         return events.EtaSlipped(
-            job_id=event.job_id, ts_ms=now_ms, p50_before_ms=before.p50_ms, p50_after_ms=eta.p50_ms, reason=reason
+            job_id=event.job_id, ts_ms=now_ms, p50_before_ms=before_ms, p50_after_ms=eta.p50_ms, reason=reason
         )
 
     def _tell(self, eta: Eta, way: Way, now_ms: int) -> None:
         """Let a forecast stand, and look only at what happens from now on."""
-        self._told, self._told_ms, self._told_of_others = eta, now_ms, way.of_others
+        self.told_p50_ms, self._told_ms, self.told_of_others = eta.p50_ms, now_ms, way.of_others
         self._waiting = {chunk: (why, now_ms) for chunk, (why, _) in self._waiting.items()}
         self._waited_ms.clear()
         self._ended = self._failed = 0

@@ -61,6 +61,19 @@ def test_more_than_a_fifth_of_the_whole_duration_is_told_and_no_less():
     assert (told.job_id, told.ts_ms, told.reason) == (JOB, round(6.2 * MINUTE_MS), "slower_batches")
 
 
+@pytest.mark.parametrize("stood", [0, 90])
+def test_another_process_goes_on_from_what_was_told_as_if_it_had_not_stood_still(stood):
+    before = Story()
+    told = events.EtaForetold(job_id=JOB, ts_ms=4 * MINUTE_MS, p50_ms=24 * MINUTE_MS, rows_of_others=0)
+    assert before.outlook.told_p50_ms == told.p50_ms
+    for late, slips in ((6.1, False), (6.2, True)):
+        story = Story()
+        story.at = [(at_ms + stood * MINUTE_MS, count) for at_ms, count in story.at]
+        story.outlook = Outlook()
+        story.outlook.recall(told, begun_ms=0, slipped_ms=None, stood_ms=stood * MINUTE_MS)
+        assert (story.ends(stood + late) is not None) is slips
+
+
 def test_a_minute_is_not_told():
     assert Story(minute_ms=6_000).ends(6.5) is None  # half a minute in all, though more than a fifth
     assert Story(minute_ms=6_000).ends(8) is not None
