@@ -16,7 +16,7 @@ from orchestrator.journal.changes import ChunkValues, FindingAdded, Told
 from orchestrator.marketo import codes
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.wire import BatchReport, ResultKind
-from orchestrator.model import BatchStatus, Chunk, ChunkId, Phase, Source
+from orchestrator.model import BATCH_LIFE_MS, BatchStatus, Chunk, ChunkId, Phase, Source
 from orchestrator.offload import Offload
 from orchestrator.report.account import account
 from orchestrator.report.attribute import Attribution, attribute
@@ -28,6 +28,7 @@ from orchestrator.source.places import restore
 FAULTY_FILE = ("result_file_missing", "result_file_differs", "result_file_damaged", "rows_unmatched")
 UNUSABLE = (MalformedResponse, InvalidRequest)  # answers in place of a result file that waiting need not mend
 FETCHES_MAX = 3  # of a faulty result file; then the difference is reported as unmatched
+MISSED_MS_MAX = 600_000  # how long a batch that Marketo does not know is asked for again, before it is given up
 
 
 class Batches:
@@ -40,6 +41,7 @@ class Batches:
         self._offload = offload
         self._faulty: Counter[ChunkId] = Counter()  # how often result files came that cannot be right
         self._polls: Counter[ChunkId] = Counter()
+        self._missed_ms: dict[ChunkId, int] = {}  # since when Marketo says that it does not know a batch
 
     async def poll(self, command: m.PollBatch) -> m.Fact:
         """Ask how a batch is doing."""
@@ -49,7 +51,10 @@ class Batches:
             with self._desk.calls.on_behalf_of(driven.job.id):
                 report = await self._client.status(driven.job.target, command.batch_id)
         except MarketoError as error:
+            if isinstance(error, InvalidRequest) and codes.is_gone(error):
+                return await self._batch_missed(driven, chunk)
             return await self._call_failed(driven, chunk, error)
+        self._missed_ms.pop(chunk.id, None)
         if report.status is BatchStatus.COMPLETE:
             await self._batch_completed(driven, chunk, report)
         elif report.status is BatchStatus.FAILED:
@@ -117,14 +122,22 @@ class Batches:
         if isinstance(error, AccessDenied):
             await self._desk.write(*self._desk.found(driven, "access_denied", str(error)))
             return m.AccessLost(chunk=chunk.id, of_one_target=codes.of_one_target(error))
-        if isinstance(error, InvalidRequest) and codes.is_gone(error) and chunk.phase is Phase.SUBMITTED:
-            return await self._batch_gone(driven, chunk)
         cause = CAUSES.get(type(error), Cause.TRANSIENT)
         return m.CallFailed(chunk=chunk.id, cause=cause, retry_at_ms=self._desk.retry_at_ms(cause))
 
-    async def _batch_gone(self, driven: DrivenJob, chunk: Chunk) -> m.Fact:
+    async def _batch_missed(self, driven: DrivenJob, chunk: Chunk) -> m.Fact:
+        """Tell what it means that Marketo does not know a batch.
+
+        It forgets batches, but not young ones: of those it is asked for a while whether it means that.  A slip that
+        is believed frees the batch's slot and keys while it is imported, and the next batch may double its people.
+        """
+        now_ms = self._desk.clock.now_ms()
+        missed_ms = self._missed_ms.setdefault(chunk.id, now_ms)
+        if now_ms - (chunk.submitted_ms or 0) < BATCH_LIFE_MS and now_ms - missed_ms < MISSED_MS_MAX:
+            return m.BatchPolled(chunk=chunk.id, status=None)
+        del self._missed_ms[chunk.id]
         message = (
-            f"Marketo no longer knows batch {chunk.batch_id}, so the outcome of its {chunk.span.rows} rows is unknown. "
+            f"Marketo does not know batch {chunk.batch_id}, so the outcome of its {chunk.span.rows} rows is unknown. "
             "It forgets batches after seven days. Look for the rows in Marketo, and import those that are missing."
         )
         values: ChunkValues = {

@@ -272,7 +272,10 @@ It says what is done about an upload that is answered so.  All other calls chang
 again after every answer that passes, and after those that leave the outcome open.  If nothing gets through for
 `backoff.give_up_seconds`, the job stops with 5 and can be resumed.
 """
-GONE = " About a batch that exists it says that Marketo has forgotten it: its rows are `unknown`."
+GONE = (
+    " About a batch it says that Marketo does not know it: believed after seven days, else after ten minutes of asking; "
+    "then its rows are `unknown`."
+)
 
 
 def answers_page() -> str:
