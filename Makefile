@@ -19,7 +19,7 @@ CAMPAIGNS := GENERATED_FILES=3000 SCHEDULE_SEEDS=1000 REPORT_EXAMPLES=3000 JOURN
 	STRANGERS_SEEDS=1000 CRASH_POINTS=all POWER_CUTS=1000 MACHINE_EXAMPLES=3000 FORECASTS=40
 
 help: ## print this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install the package into it, every dependency checked against its hash
 

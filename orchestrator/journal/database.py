@@ -47,8 +47,8 @@ def open_engine(place: Database, patience: Patience) -> Engine:
         import psycopg  # only here: it is an extra
     except ImportError as error:
         raise JournalUnusable(
-            f"a journal on PostgreSQL needs psycopg ({error}): install it with "
-            "pip install 'marketo-bulk-orchestrator[postgres]'"
+            f"a journal on PostgreSQL needs psycopg ({error}): install this program "
+            "with it, in the directory of its source: pip install '.[postgres]'"
         ) from error
     _check_options(place, {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()})
     given = {name: value for name, value in _CONNECT.items() if name not in place.url.query}

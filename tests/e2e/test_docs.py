@@ -75,9 +75,10 @@ NOT_RUN: Mapping[str, str] = {
     "make demo": "installs; what it runs is tested in test_commands",
     "make test": "would run this test",
     "make bench": "takes minutes",
+    "make setup": "installs",
     "python3 -m venv .venv && .venv/bin/pip install .": "installs",
     'export PATH="$PWD/.venv/bin:$PATH"': "the tests run what is installed already",
-    "pip install 'marketo-bulk-orchestrator[postgres]'": "installs",
+    "pip install '.[postgres]'": "installs",
     "export ORCHESTRATOR_JOURNAL__URL=postgresql+psycopg://importer@db.example.com/imports": (
         "there is no such server; what is different with one is tested in test_journal_lost"
     ),

@@ -333,7 +333,7 @@ async def test_a_database_that_does_not_exist(url):
 @in_loop
 async def test_without_psycopg(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(JournalUnusable, match=r"needs psycopg .*pip install 'marketo-bulk-orchestrator\[postgres\]'"):
+    with pytest.raises(JournalUnusable, match=r"needs psycopg .*pip install '\.\[postgres\]'"):
         async with opened(url):
             pass
 
