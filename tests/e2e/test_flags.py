@@ -167,8 +167,8 @@ def test_labels_stand_in_summary_and_status(place: Place, mark: str) -> None:
         (("--max-failed", "half"), ("--max-failed", "'half'", "5%")),
         (("--max-failed", "101%"), ("--max-failed", "100%")),
         (("--accept-failed", "-1"), ("--accept-failed", "below 0")),
-        (("--canary", "0"), ("--canary", "equal to 1")),
-        (("--min-rows", "some"), ("--min-rows", "integer")),
+        (("--canary", "0"), ("--canary", "less than 1")),
+        (("--min-rows", "some"), ("--min-rows", "whole number")),
     ],
 )
 def test_flags_that_mean_nothing(place: Place, mark: str, flags: tuple[str, ...], words: tuple[str, ...]) -> None:
