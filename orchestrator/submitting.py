@@ -67,15 +67,15 @@ class Submission:
             state=JobState.PLANNING,
             created_ms=self._clock.now_ms(),
         )
-        await self._journal.add_job(job)
-        self._calls.adopt(job.id)
-        self._holds.hold(job.id)
         try:
+            await self._journal.add_job(job)
+            self._calls.adopt(job.id)
+            self._holds.hold(job.id)
             instead = await self._intake.plan_job(job, located)
         except AlreadyGiven:
             await self._withdraw(job, request)
             raise
-        except BaseException:  # cancelled, too: nobody waits for it any longer
+        except BaseException:  # cancelled, too: nobody waits for it any longer, or it was never written
             self._forget(job, request)
             raise
         if request.detach:

@@ -10,14 +10,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import Orchestrator
-from orchestrator.errors import JournalLocked
+from orchestrator.errors import JournalForbidden, JournalLocked
 from orchestrator.journal import resting
+from orchestrator.journal.journal import Journal
+from orchestrator.model import Job
 from tests.contract.test_library import emulated, request
 
 # Answers each line of its input with what it knows: a reader as long-lived as its input.
@@ -152,6 +155,24 @@ def test_a_copy_of_a_journal_in_use_is_read_with_what_stands_in_its_log(tmp_path
             (kept / "journal.db-shm").unlink()
             async with reader(kept, tmp_path / "read") as reading:
                 assert (await reading.asks())["jobs"] == {job.id: "complete"}
+
+    asyncio.run(play())
+
+
+def test_an_import_that_the_journal_refuses_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def refused(self: Journal, job: Job) -> None:
+        raise resting.forbidden(tmp_path / "journal.db")
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            asked = replace(request(tmp_path), out_dir=None)
+            before = sorted(tmp_path.iterdir())
+            monkeypatch.setattr(Journal, "add_job", refused)
+            with pytest.raises(JournalForbidden, match="it may not be written"):
+                await orchestrator.submit(asked)
+            assert sorted(tmp_path.iterdir()) == before
 
     asyncio.run(play())
 
