@@ -29,7 +29,7 @@ _ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 _STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
 AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
 _UNSENT: Final = (Phase.READY, Phase.CANCELLED)
-_FINDINGS: Final = {Wish.PAUSE: "Paused on request", Wish.CANCEL: "Cancelled on request"}
+_FINDINGS: Final = {Wish.PAUSE: "A pause", Wish.CANCEL: "A cancellation"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Stopping:
     unknown: int  # sent, and their outcome is not known
     unsent: int
     heeded: bool  # False: what is asked for is done when somebody resumes the job in its state directory
+    followed: bool  # some live process sees what is at Marketo to its end
 
 
 class Control:
@@ -130,7 +131,7 @@ class Control:
         if job.wish is not wish:
             changes.append(Told(event=events.JobStopAsked(job_id=job.id, ts_ms=now_ms, wish=wish, reason=reason)))
         if reason is not None:
-            finding = Finding(kind="stop_asked", message=f"{_FINDINGS[wish]} at {iso(now_ms)}: {reason}")
+            finding = Finding(kind="stop_asked", message=f"{_FINDINGS[wish]} was asked for at {iso(now_ms)}: {reason}")
             changes.append(FindingAdded(job_id=job.id, finding=finding))
         state, code = values.get("state"), values.get("exit_code")
         if state is not None and code is not None:
@@ -165,6 +166,7 @@ class Control:
         return Stopping(
             job=job,
             heeded=await self._heeded(job),
+            followed=self._wanted(job.id) or await self._is_driven(job),
             changed=changed,
             accepted=sum(chunk.accepted for chunk in done),
             failed=sum(chunk.failed for chunk in done),

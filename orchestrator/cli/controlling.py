@@ -28,9 +28,7 @@ def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wai
             _tell(console, asked, wish)
             if wait:
                 return await wait_for(console, settings, [handle], timeout_s=None, flags=flags)
-        stands = asked.job.state not in _ENDED_BEFORE and asked.job.wish is wish
-        meaning = "what was asked for stands in the journal" if stands else "nothing was changed"
-        tell_code(console, ExitCode.OK, _next(asked, flags), meaning=meaning)
+        tell_code(console, ExitCode.OK, _next(asked, flags), meaning=_meaning(asked, wish))
         return ExitCode.OK
 
     return execute(common, body)
@@ -67,7 +65,8 @@ def _headline(asked: Stopping, wish: Wish) -> str:
     if job.state is JobState.CANCELLED:
         return f"{name} is cancelled{'' if asked.changed else ' already'}."
     if job.state is JobState.PAUSED:
-        return f"{name} is paused{'' if asked.changed else ' already'}."
+        alone = " Nobody asks after what is at Marketo until it is resumed."
+        return f"{name} is paused{'' if asked.changed else ' already'}.{alone if _left_alone(asked) else ''}"
     if job.wish is Wish.CANCEL and wish is Wish.PAUSE:
         return f"{name} is being cancelled, so it is not paused."
     if job.state is JobState.INCOMPLETE:
@@ -78,8 +77,29 @@ def _headline(asked: Stopping, wish: Wish) -> str:
             f"{name} is to be {word}, but no process works on it that does so: resume it where its state directory is "
             f"({job.home}); then it is {word}, and what is at Marketo is seen to its end."
         )
+    if job.wish is Wish.CANCEL and job.started_ms is not None and not asked.unsent:
+        return (
+            f"{name}: everything was sent before, so nothing is left to cancel; what is at Marketo is seen to its end."
+        )
     word = "cancelled" if wish is Wish.CANCEL else "paused"
     return f"{name} is being {word}: nothing more is sent, and what is at Marketo is seen to its end."
+
+
+def _left_alone(asked: Stopping) -> bool:
+    return bool(asked.importing) and not asked.followed
+
+
+def _meaning(asked: Stopping, wish: Wish) -> str:
+    """Say what is as it was asked for."""
+    job = asked.job
+    if job.state in _ENDED_BEFORE or job.wish is not wish:
+        return "nothing was changed"
+    word = "cancelled" if wish is Wish.CANCEL else "paused"
+    if job.state in (JobState.PAUSED, JobState.CANCELLED):
+        return f"the job is {word}"
+    if job.state is JobState.INCOMPLETE:
+        return "nothing more of the job is sent"
+    return f"the job is {word} as soon as {'what is at Marketo has ended' if asked.heeded else 'somebody resumes it'}"
 
 
 def _unsent(asked: Stopping, wish: Wish) -> str:

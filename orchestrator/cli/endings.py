@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.words import number, printable, rows, table
-from orchestrator.model import ExitCode, JobState
+from orchestrator.model import ExitCode, JobState, Wish
 from orchestrator.report.ending import decisions
 
 if TYPE_CHECKING:
@@ -39,11 +39,16 @@ MEANINGS = {
 }
 
 
-def tell_end(console: Console, summary: Summary, out_dir: Path, code: ExitCode, flags: str = "") -> None:
-    """Say how one job ended; ``flags`` are those that the next command needs besides those it has."""
+def tell_end(
+    console: Console, summary: Summary, out_dir: Path, code: ExitCode, flags: str = "", *, wish: Wish | None = None
+) -> None:
+    """Say how one job ended; ``flags`` are those that the next command needs besides those it has.
+
+    ``wish`` is what somebody wanted of the job.
+    """
     style = {ExitCode.OK: "good", ExitCode.ROWS_FAILED: "warn"}.get(code, "bad")
     console.say()
-    console.insist(_headline(summary), style)
+    console.insist(_headline(summary, wish), style)
     for line in (*_numbers(summary), *_reasons(summary), *_findings(summary)):
         console.say(line)
     console.say()
@@ -114,7 +119,6 @@ def _as_started(command: str) -> str:
 def _meaning(summary: Summary, code: ExitCode) -> str | None:
     """Return what a code means for this job, if that can be said better than in general."""
     failed, unsent = summary.rows.failed, rows(summary.rows.unsent)
-    resume = f"orchestrator resume {summary.job_id}"
     if summary.state == JobState.CANCELLED and code in _OF_ROWS:
         return _cancelled(summary)
     match code:
@@ -128,17 +132,17 @@ def _meaning(summary: Summary, code: ExitCode) -> str | None:
                 "then decide"
             )
         case ExitCode.INTERRUPTED if "canary" in summary.exit_reasons:
-            return f"paused behind the canary; {resume} sends the other {unsent}"
+            return f"paused behind the canary; a resume sends the other {unsent}"
         case ExitCode.INTERRUPTED if summary.state == JobState.PAUSED:
-            return f"paused on request; {resume} sends the other {unsent}"
+            return f"paused on request; a resume sends the other {unsent}"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons and summary.state == JobState.COMPLETE:
             return "finished, but more rows failed than --max-failed allows; failures.csv has each of them"
         case ExitCode.THRESHOLD if "threshold" in summary.exit_reasons:
-            return f"paused because more rows failed than --max-failed allows; {resume} sends the other {unsent}"
+            return f"paused because more rows failed than --max-failed allows; a resume sends the other {unsent}"
         case ExitCode.THRESHOLD if "quota_exhausted" in summary.exit_reasons:
             return (
                 "the API calls of the day are used up, but for those left to others; after midnight in US Central Time, "
-                f"{resume} goes on"
+                "a resume goes on"
             )
     return None
 
@@ -153,13 +157,13 @@ def _cancelled(summary: Summary) -> str:
     return f"cancelled on request; {', '.join(parts)}"
 
 
-def _headline(summary: Summary) -> str:
+def _headline(summary: Summary, wish: Wish | None) -> str:
     counts = summary.rows
     of = f"{number(counts.accepted)} of {rows(counts.in_source)} accepted"
     name = f"Job {summary.job_id}" + (f" ({printable(summary.name)})" if summary.name else "")
     match summary.state:
         case JobState.COMPLETE:
-            return f"{name} is complete: {of}."
+            return f"{name} is complete: {of}{'; nothing was left to cancel' if wish is Wish.CANCEL else ''}."
         case JobState.CANCELLED:
             return f"{name} is cancelled: {of}."
         case JobState.PAUSED:

@@ -331,5 +331,5 @@ class Attendance:
         job = await handle.job()
         if self._console.json:
             self._console.line({"event": "job.summary", "summary": asdict(summary)})
-        tell_end(self._console, summary, Path(job.out_dir), code, further_flags(job, self._flags))
+        tell_end(self._console, summary, Path(job.out_dir), code, further_flags(job, self._flags), wish=job.wish)
         return code

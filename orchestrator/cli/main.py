@@ -137,7 +137,7 @@ def map_(flags: DraftFlags, common: Common, files: Files) -> int:
 @takes(Common)
 def jobs(common: Common) -> int:
     """List all jobs that the journal knows."""
-    from orchestrator.cli.showing import show_jobs
+    from orchestrator.cli.jobs import show_jobs
 
     return show_jobs(common)
 

@@ -39,34 +39,13 @@ from orchestrator.report.summary import iso
 
 BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
-
-def show_jobs(common: Common) -> ExitCode:
-    """List all jobs."""
-
-    async def body(console: Console) -> ExitCode:
-        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
-            found = _of(common.subscription, await orchestrator.jobs())
-        if console.json:
-            console.document([plain(job) for job in found])
-        elif not found:
-            console.say("The journal has no jobs yet.")
-        else:
-            header = ("JOB", "STATE", "EXIT", "CREATED", "TARGET", "HOST", "NAME")
-            for line in table([header, *map(_job_line, found)]):
-                console.data(line)
-        return ExitCode.OK
-
-    return execute(common, body)
+_ENDED = "finished"  # what became of a job at ``finished_ms``, unless it only
+_STOOD = {JobState.PAUSED: "paused", JobState.INCOMPLETE: "stopped"}
 
 
-def _of(subscription: str | None, found: Sequence[Job]) -> list[Job]:
+def of_subscription(subscription: str | None, found: Sequence[Job]) -> list[Job]:
     """Return the jobs of a subscription, if one is named."""
     return [job for job in found if subscription is None or job.subscription == subscription]
-
-
-def _job_line(job: Job) -> tuple[str, ...]:
-    code = "-" if job.exit_code is None else str(job.exit_code)
-    return (job.id, job.state, code, moment(job.created_ms), target_words(job.target), job.host, job.name or "")
 
 
 def show_status(common: Common, job_id: str | None) -> ExitCode:
@@ -76,7 +55,7 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
         async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
             chosen = job_id
             if chosen is None:
-                chosen = latest(_of(common.subscription, await orchestrator.jobs())).id
+                chosen = latest(of_subscription(common.subscription, await orchestrator.jobs())).id
             status = await (await find_job(orchestrator, chosen)).status()
         if console.json:
             console.document(status_document(status))
@@ -122,10 +101,11 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     in_doubt = sum(tally.rows for phase, tally in progress.phases.items() if phase is Phase.UNKNOWN)
     at_marketo = sum(tally.rows for phase, tally in progress.phases.items() if phase in AT_MARKETO)
     lines = [
-        f"Job {job.id}{f' ({job.name})' if job.name else ''}: {job.state}",
+        f"Job {job.id}{f' ({job.name})' if job.name else ''}: {state_words(job.state, attended=status.attended)}",
         f"  target    {target_words(job.target)} of {job.subscription} at {job.host}, API user {job.api_user or '-'}",
         *([f"  labels    {', '.join(f'{name}={value}' for name, value in job.labels)}"] if job.labels else []),
-        f"  times     created {moment(job.created_ms)}, finished {moment(job.finished_ms)}",
+        f"  times     created {moment(job.created_ms)}"
+        f"{f', {_STOOD.get(job.state, _ENDED)} {moment(job.finished_ms)}' if job.finished_ms else ''}",
         *(
             [f"  asked     to {job.wish}, {moment(job.wish_ms)}{f': {job.wish_reason}' if job.wish_reason else ''}"]
             if job.wish
@@ -151,7 +131,9 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
         f"  waited    {cause.replace('_', ' ')}: {plural(wait.count, 'time')}, {duration(wait.ms / 1000)}"
         for cause, wait in status.counters.waits.items()
     ]
-    lines += [f"  finding   {indent(finding.message, ' ' * 12).lstrip()}" for finding in status.findings]
+    asked = [finding for finding in status.findings if finding.kind == "stop_asked"][-1:] if job.wish_reason else []
+    found = [finding for finding in status.findings if finding not in asked]  # else it would be told twice
+    lines += [f"  finding   {indent(finding.message, ' ' * 12).lstrip()}" for finding in found]
     lines += [f"  waits     {_blocker_words(blocker)}" for blocker in status.blockers]
     lines += [f"  held      {_rows_words(status, chunk)} (chunk {chunk.id}), whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
@@ -165,6 +147,11 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
             command = f"orchestrator {'resume --take-over' if status.prospect.hung else f'wait {job.id}'}{flags}"
         lines += ["", *next_lines(command)]
     return lines
+
+
+def state_words(state: JobState, *, attended: bool) -> str:
+    """Say the state of a job, and if it is to go on though no process works on it."""
+    return state if attended or state not in UNFINISHED else f"{state} (nobody works on it)"
 
 
 def _driver_words(status: JobStatus, flags: str) -> str:

@@ -76,7 +76,7 @@ async def _tell(job: Followed, console: Console, *, over: bool | None, timeout_s
     if over:
         settled = await job.handle.job()
         code = ExitCode(summary.exit_code)
-        tell_end(console, summary, Path(settled.out_dir), code, further_flags(settled, flags))
+        tell_end(console, summary, Path(settled.out_dir), code, further_flags(settled, flags), wish=settled.wish)
         return ExitCode(summary.exit_code)
     counts = summary.rows
     console.say()

@@ -15,7 +15,7 @@ from orchestrator.cli.common import Common, Output
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import MEANINGS, tell_code, tell_end
 from orchestrator.cli.session import execute, exit_code_of, explain, same_flags
-from orchestrator.model import ExitCode
+from orchestrator.model import ExitCode, Wish
 from orchestrator.report.doubt import LostAnswersSummary
 from orchestrator.report.summary import (
     ChunksSummary,
@@ -95,6 +95,11 @@ def test_the_end_of_a_job(capsys):
     )
 
 
+def test_a_cancellation_that_came_too_late_is_told(capsys):
+    tell_end(Console(Output()), summary(), Path("/out"), ExitCode.OK, wish=Wish.CANCEL)
+    assert "997 of 1,000 rows accepted; nothing was left to cancel.\n" in capsys.readouterr().err
+
+
 def test_a_quiet_end_still_says_how_it_ended(capsys):
     assert told(capsys, summary(), ExitCode.ROWS_FAILED, quiet=True).splitlines() == [
         "Job j1 (spring) is complete: 997 of 1,000 rows accepted.",
@@ -130,12 +135,12 @@ def counts(**changes: int) -> RowsSummary:
         (
             5,
             {"state": "paused", "exit_reasons": ("canary",), "rows": counts(accepted=10, unsent=90)},
-            "paused behind the canary; orchestrator resume j1 sends the other 90 rows.",
+            "paused behind the canary; a resume sends the other 90 rows.",
         ),
         (
             5,
             {"state": "paused", "exit_reasons": ("paused",), "rows": counts(accepted=10, unsent=90)},
-            "paused on request; orchestrator resume j1 sends the other 90 rows.",
+            "paused on request; a resume sends the other 90 rows.",
         ),
         (
             0,
@@ -155,7 +160,7 @@ def counts(**changes: int) -> RowsSummary:
         (
             8,
             {"state": "paused", "exit_reasons": ("threshold",), "rows": counts(accepted=0, failed=10, unsent=90)},
-            "paused because more rows failed than --max-failed allows; orchestrator resume j1 sends the other 90 rows.",
+            "paused because more rows failed than --max-failed allows; a resume sends the other 90 rows.",
         ),
         (
             8,
@@ -166,7 +171,7 @@ def counts(**changes: int) -> RowsSummary:
             8,
             {"exit_reasons": ("quota_exhausted",)},
             "the API calls of the day are used up, but for those left to others; after "
-            "midnight in US Central Time, orchestrator resume j1 goes on.",
+            "midnight in US Central Time, a resume goes on.",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.following import JobStatus
 from orchestrator.journal.values import Counters, Owner, Progress, Tally
 from orchestrator.marketo.day import DayEnd
-from orchestrator.model import BatchId, Chunk, ChunkId, Finding, JobId, JobState, Phase
+from orchestrator.model import BatchId, Chunk, ChunkId, Finding, JobId, JobState, Phase, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import Eta
 from tests.contract.journal_kit import NOW_MS, make_job, make_spans
@@ -170,3 +170,35 @@ def test_a_refused_job_has_no_share_of_no_rows_and_its_finding_keeps_its_column(
     assert any(line.startswith("  rows      0 of 0: 0 accepted") for line in lines)
     at = lines.index("  finding   a.csv: the header is wrong")
     assert lines[at + 1] == f"{'':<14}- column 2: there is no such field"
+
+
+def test_a_job_that_nobody_works_on_is_shown_so_beside_its_state():
+    alone = status(3)
+    assert status_lines(alone, "", now_ms=NOW_MS)[0] == "Job j-1: running (nobody works on it)"
+    assert status_lines(replace(alone, attended=True), "", now_ms=NOW_MS)[0] == "Job j-1: running"
+    paused = replace(alone, job=replace(alone.job, state=JobState.PAUSED))
+    assert status_lines(paused, "", now_ms=NOW_MS)[0] == "Job j-1: paused"
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [(JobState.PAUSED, "paused"), (JobState.INCOMPLETE, "stopped"), (JobState.COMPLETE, "finished")],
+)
+def test_what_became_of_a_job_is_said_with_its_time(state, word):
+    known = status(3)
+    ended = replace(known, job=replace(known.job, state=state, finished_ms=NOW_MS + 1_000))
+    (line,) = [line for line in status_lines(ended, "", now_ms=NOW_MS) if line.startswith("  times")]
+    assert line == f"  times     created {moment(known.job.created_ms)}, {word} {moment(NOW_MS + 1_000)}"
+    (line,) = [line for line in status_lines(known, "", now_ms=NOW_MS) if line.startswith("  times")]
+    assert line == f"  times     created {moment(known.job.created_ms)}"
+
+
+def test_a_wish_is_told_once():
+    known = status(3)
+    asked = [Finding(kind="stop_asked", message=f"A pause was asked for at T{at}: lunch") for at in (1, 2)]
+    job = replace(known.job, wish=Wish.PAUSE, wish_ms=NOW_MS, wish_reason="lunch")
+    lines = status_lines(replace(known, job=job, findings=tuple(asked)), "", now_ms=NOW_MS)
+    assert [line for line in lines if "lunch" in line] == [
+        f"  asked     to pause, {moment(NOW_MS)}: lunch",
+        "  finding   A pause was asked for at T1: lunch",
+    ]
