@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,18 +173,20 @@ class JobHandle:
             findings=still_true(await self._journal.findings(self.id), job, chunks),
             counters=await self._journal.counters(self.id),
             progress=await self._journal.progress(self.id),
-            blockers=await find_blockers(
-                self._journal,
-                self._offload,
-                self._state_dir,
-                job,
-                chunks,
-                proving=await self._prospects.proving(job, sources, chunks),
-            ),
+            blockers=await self._blockers(job, sources, chunks),
             prospect=await self._prospects.of(job, attended=attended),
             attended=attended,
             driver=owner if owner is not None and owner.sends(job) else None,
         )
+
+    async def blockers(self) -> tuple[Blocker, ...]:
+        """Return what the job's next rows wait for."""
+        sources, chunks = await self._journal.sources(self.id), await self._journal.chunks(self.id)
+        return await self._blockers(await self._journal.job(self.id), sources, chunks)
+
+    async def _blockers(self, job: Job, sources: Sequence[Source], chunks: Sequence[Chunk]) -> tuple[Blocker, ...]:
+        proving = await self._prospects.proving(job, sources, chunks)
+        return await find_blockers(self._journal, self._offload, self._state_dir, job, chunks, proving=proving)
 
     async def report(self, out_dir: str | os.PathLike[str] | None = None) -> Summary:
         """Write the report as far as the job is, into its own directory or another one.

@@ -19,15 +19,14 @@ def stop_job(common: Common, job_id: str, wish: Wish, *, reason: str | None, wai
     """Ask for a job to be paused or cancelled; with ``wait`` return its exit code when it has stopped."""
 
     async def body(console: Console) -> ExitCode:
-        settings = read_settings(common)
         flags = same_flags(common)
-        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
             handle = await find_job(orchestrator, job_id)
             ask = orchestrator.pause if wish is Wish.PAUSE else orchestrator.cancel
             asked = await ask(handle.id, reason)
             _tell(console, asked, wish)
             if wait:
-                return await wait_for(console, settings, [handle], timeout_s=None, flags=flags)
+                return await wait_for(console, [handle], timeout_s=None, flags=flags)
         tell_code(console, ExitCode.OK, _next(asked, flags), meaning=_meaning(asked, wish))
         return ExitCode.OK
 

@@ -31,10 +31,10 @@ T = TypeVar("T")
 class Followed:
     """A job that is shown, and how far it was shown already."""
 
-    def __init__(self, handle: JobHandle, *, importers: int, flags: str) -> None:
+    def __init__(self, handle: JobHandle, *, flags: str) -> None:
         """Begin with nothing shown; ``flags`` are those that a next command needs."""
         self.handle = handle
-        self.view = View(label=handle.id, importers=importers, flags=flags)
+        self.view = View(label=handle.id, flags=flags)
         self.code: ExitCode | None = None  # of its end, once that was told
         self._seen = 0
 
@@ -144,6 +144,7 @@ async def _show(jobs: Sequence[Followed], console: Console, clock: Clock) -> Non
             job.view.stands(await job.handle.job())
             if due:
                 job.view.foretold(await job.handle.prospect())
+                job.view.blocked(await job.handle.blockers() if job.view.stalled else ())
         foretold_ms = now_ms if due else foretold_ms
         return now_ms
 

@@ -287,8 +287,7 @@ class Attendance:
         console = self._console
         for handle in handles:
             console.say(f"Job {handle.id}")
-        importers = self._settings.limits.importers
-        followed = [Followed(handle, importers=importers, flags=self._flags) for handle in handles]
+        followed = [Followed(handle, flags=self._flags) for handle in handles]
         going_on: Sequence[Followed] = followed
         while going_on:
             await follow(going_on, console, SystemClock(), self._ended)

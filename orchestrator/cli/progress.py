@@ -5,9 +5,11 @@ A view is fed with events and with counts from the journal, and turned into line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.cli.words import between, duration, moment, number, of_day, percent, plural, rows, size
+from orchestrator.blocking import Blocker, Why
+from orchestrator.cli.words import between, duration, moment, number, of_day, percent, plural, printable, rows, size
 from orchestrator.events import (
     BatchCompleted,
     BatchFailed,
@@ -26,6 +28,7 @@ from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import ENDS_MIN, Eta
 
 BAR_WIDTH = 30  # characters
+NAME_CHARACTERS_MAX = 18  # of a job's name, so that a line has eighty at most
 
 CAUSES = {
     "queue_full": "Marketo's import queue is full",
@@ -56,7 +59,6 @@ class View:
     """One job as it looks from outside."""
 
     label: str
-    importers: int
     flags: str = ""  # that a next command needs
     progress: Progress | None = None
     _job: Job | None = None
@@ -67,6 +69,7 @@ class View:
     _waiting: dict[int, ChunkDeferred] = field(default_factory=dict)  # by chunk
     _held: dict[int, int] = field(default_factory=dict)  # chunk -> until
     _prospect: Prospect = NOTHING
+    _blockers: Sequence[Blocker] = ()
 
     def saw(self, event: Event) -> None:
         """Take in what happened."""
@@ -99,6 +102,17 @@ class View:
         """Take in the job as it stands in the journal."""
         self._job = job
 
+    def blocked(self, blockers: Sequence[Blocker]) -> None:
+        """Take in what the job's next rows wait for."""
+        self._blockers = blockers
+
+    @property
+    def stalled(self) -> bool:
+        """Whether something is to be sent, and nothing of the job is at Marketo or on the way there."""
+        found = self.progress
+        going = found is not None and _tally(found, Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING).chunks
+        return found is not None and not going and bool(_tally(found, Phase.READY).chunks)
+
     @property
     def over(self) -> bool:
         """Whether the job has ended, or stopped."""
@@ -114,71 +128,81 @@ class View:
         """Describe the job in a few lines, for a display that is drawn again and again."""
         progress = self.progress
         if progress is None or (not progress.total.rows and not self.over):
-            return [f"{self.label}: reading the source ..."]
+            return [f"{self._name()}: reading the source ..."]
         if self.over:
-            return [f"{self.label}  {self._end()}"]
+            return [f"{self._name()}  {self._end()}"]
         total, done = progress.total, _done(progress)
-        sent = _sent(progress)
         filled = BAR_WIDTH * done // total.rows
         bar = "#" * filled + "-" * (BAR_WIDTH - filled)
+        forecast = self._forecast(now_ms)
         lines = [
-            f"{self.label}  [{bar}] {percent(done, total.rows)}",
-            f"  forecast  {self._forecast(now_ms)}",
+            f"{self._name()}  [{bar}] {percent(done, total.rows)}",
+            *([f"  forecast  {forecast}"] if forecast else []),
             f"  rows      {number(done)} of {number(total.rows)}{_outcomes(progress)}",
-            f"  uploaded  {size(sent.span_bytes)} of {size(total.span_bytes)}, "
-            f"{number(sent.chunks)} of {plural(total.chunks, 'chunk')}",
+            f"  uploaded  {self._uploaded(progress)}, "
+            f"{number(_sent(progress).chunks)} of {plural(total.chunks, 'chunk')}",
             f"  batches   {number(_finished(progress))} finished, {progress.importing} importing, "
             f"{progress.queued} queued",
         ]
         lines += self._importer_lines(progress.importing, now_ms)
-        hung, _, way_out = self._hung().partition("; ")
-        lines += [f"  waiting   {hung}", f"{'':12}{way_out}"] if hung else []
+        for text in (self._hung(), self._blocked()):  # each has two parts, and a line is short
+            what, _, more = text.partition("; ")
+            lines += [f"  waiting   {what}", f"{'':12}{more}"] if text else []
         lines += [f"  waiting   {text}" for text in self._waits(now_ms)]
         return lines
+
+    def _name(self) -> str:
+        """Return the job's id, with the name that somebody gave it."""
+        name = None if self._job is None else self._job.name
+        return f"{self.label} ({printable(name)[:NAME_CHARACTERS_MAX]})" if name else self.label
+
+    def _uploaded(self, progress: Progress) -> str:
+        """Say how much was uploaded of the sources, header and all, by the share of their rows' bytes."""
+        sent, total = _sent(progress).span_bytes, progress.total.span_bytes
+        whole = self.source_bytes or total
+        return f"{size(whole * sent // total if total else 0)} of {size(whole)}"
 
     def line(self, now_ms: int) -> str:
         """Describe the job in one line, for a log."""
         progress = self.progress
         if progress is None or (not progress.total.rows and not self.over):
-            return f"{of_day(now_ms)} {self.label}: reading the source"
+            return f"{of_day(now_ms)} {self._name()}: reading the source"
         if self.over:
-            return f"{of_day(now_ms)} {self.label}: {self._end()}"
+            return f"{of_day(now_ms)} {self._name()}: {self._end()}"
         total, done = progress.total, _done(progress)
         parts = [
             f"{percent(done, total.rows)}, {number(done)} of {rows(total.rows)}{_outcomes(progress)}",
-            f"{size(_sent(progress).span_bytes)} of {size(total.span_bytes)} uploaded",
+            f"{self._uploaded(progress)} uploaded",
             f"{number(_finished(progress))} of {plural(total.chunks, 'batch')} finished, "
             f"{progress.importing} importing, {progress.queued} queued",
             self._hung(),
+            f"waiting {self._blocked()}" if self._blocked() else "",
             *(f"waiting: {text}" for text in self._waits(now_ms)),
             self._forecast(now_ms, in_line=True),
         ]
-        return f"{of_day(now_ms)} {self.label}: {'; '.join(part for part in parts if part)}"
+        return f"{of_day(now_ms)} {self._name()}: {'; '.join(part for part in parts if part)}"
 
     def _importer_lines(self, importing: int, now_ms: int) -> list[str]:
-        """Say what each importer does; nothing if no batch of the job is known to be imported.
+        """Say which batches of the job are known to be imported; what else the importers do is not seen.
 
         A batch leaves when its result is fetched, a while after Marketo has finished it; as Marketo starts batches
         in order, the latest ones are those it imports.
         """
         started = sorted(self._importing.values(), key=lambda batch: batch.batch_id)
         running = started[max(0, len(started) - importing) :]
-        if not running:
-            return []
         lines: list[str] = []
-        for place in range(max(self.importers, len(running))):
-            text = "no batch of this job seen importing"
-            if place < len(running):
-                batch = running[place]
-                known = self._rows.get(batch.batch_id)
-                what = f"batch {batch.batch_id}" + (f", {rows(known)}" if known is not None else "")
-                text = f"{what}, for {duration((now_ms - batch.since_ms) / 1000)}"
-            lines.append(f"  importer {place + 1}  {text}")
+        for place, batch in enumerate(running, 1):
+            known = self._rows.get(batch.batch_id)
+            what = f"batch {batch.batch_id}" + (f", {rows(known)}" if known is not None else "")
+            lines.append(f"  importer {place}  {what}, for {duration((now_ms - batch.since_ms) / 1000)}")
         return lines
 
     def _hung(self) -> str:
         hung = self._prospect.hung
         return "" if hung is None else hung_words(hung, self.flags)
+
+    def _blocked(self) -> str:
+        return blocked_words(self._blockers, self.label) if self._blockers and self.stalled else ""
 
     def _waits(self, now_ms: int) -> list[str]:
         texts: dict[str, str] = {}
@@ -216,6 +240,8 @@ class View:
             return behind_words(behind)
         if self._prospect.hung is not None:
             return "" if in_line else "none meanwhile"
+        if eta is None and self.progress.total.chunks <= ENDS_MIN:
+            return ""  # there will never be one
         if eta is None:
             return f"{'forecast ' if in_line else ''}when {ENDS_MIN} batches are finished"
         return eta_words(eta, now_ms) if in_line else span_words(eta, now_ms)
@@ -245,6 +271,24 @@ def hung_words(owner: Owner, flags: str) -> str:
         f"{owner.name} drives, but has done nothing for {duration(owner.silent_ms / 1000)}; "
         f"orchestrator resume --take-over{flags} takes its place"
     )
+
+
+def blocked_words(blockers: Sequence[Blocker], own: str) -> str:
+    """Say what the next rows of a job wait for; ``own`` is its id."""
+    first = blockers[0]
+    of = "" if first.job_id == own else f" of job {first.job_id}"
+    what = f"an upload{of} whose answer is not known" if first.batch_id is None else f"batch {first.batch_id}{of}"
+    if first.why is Why.RESERVED:
+        what = f"rows{of} that were passed over for long"
+    more = f", and {number(len(blockers) - 1)} more" if len(blockers) > 1 else ""
+    why = (
+        "the next rows share keys with it"
+        if first.shared
+        else "both have the same static list, or another lookup field"
+    )
+    if first.shared is None:
+        why = "the next rows may share keys with it"
+    return f"for {what}{more}; {why}"
 
 
 def slip_words(event: EtaSlipped) -> str:

@@ -15,7 +15,6 @@ from orchestrator.cli.following import Followed, as_they_end
 from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
 from orchestrator.cli.words import duration, number, rows
 from orchestrator.clock import SystemClock
-from orchestrator.config import Settings
 from orchestrator.following import JobHandle
 from orchestrator.model import ExitCode
 from orchestrator.report.ending import worst
@@ -26,20 +25,17 @@ def wait_for_jobs(common: Common, job_ids: Sequence[str], *, timeout_s: float | 
     flags = same_flags(common)
 
     async def wait(console: Console) -> ExitCode:
-        settings = read_settings(common)
-        async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
+        async with Orchestrator.open(read_settings(common), subscription=common.subscription) as orchestrator:
             handles = [await find_job(orchestrator, job_id) for job_id in dict.fromkeys(job_ids)]
             unique = {handle.id: handle for handle in handles}
-            return await wait_for(console, settings, list(unique.values()), timeout_s=timeout_s, flags=flags)
+            return await wait_for(console, list(unique.values()), timeout_s=timeout_s, flags=flags)
 
     return execute(common, wait)
 
 
-async def wait_for(
-    console: Console, settings: Settings, handles: Sequence[JobHandle], *, timeout_s: float | None, flags: str
-) -> ExitCode:
+async def wait_for(console: Console, handles: Sequence[JobHandle], *, timeout_s: float | None, flags: str) -> ExitCode:
     """Wait for jobs and tell how they ended; return the code of them all."""
-    jobs = [Followed(handle, importers=settings.limits.importers, flags=flags) for handle in handles]
+    jobs = [Followed(handle, flags=flags) for handle in handles]
     for job in jobs:
         console.say(f"Waiting for job {job.handle.id}")
     try:

@@ -56,7 +56,7 @@ def test_a_pause_that_is_taken_back_before_it_took_effect_leaves_the_job_going(t
             ended = await job.status()
             assert (ended.attended, ended.driver) == (False, None)
             told: list[Event] = []
-            await Followed(job, importers=2, flags="").watch(told.append)
+            await Followed(job, flags="").watch(told.append)
             assert "job.stop_asked" not in [event.name for event in told]
 
     asyncio.run(play())

@@ -28,7 +28,7 @@ def test_a_journal_that_does_not_answer_is_told_once_and_that_it_answers_again(m
             return found[0] if len(found) == 1 else found.pop(0)
 
         handle = SimpleNamespace(id="j1", journal_away=away)
-        jobs = [following.Followed(handle, importers=2, flags="")]  # type: ignore[arg-type]
+        jobs = [following.Followed(handle, flags="")]  # type: ignore[arg-type]
         watching = asyncio.create_task(following._watch(jobs, Console(Output()), SystemClock()))
         await over.wait()
         watching.cancel()
