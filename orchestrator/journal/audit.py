@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.journal import reading
@@ -21,12 +21,14 @@ from orchestrator.journal.schema import (
     leases,
     sources,
     subscriptions,
+    versions,
     waits,
 )
 from orchestrator.model import Chunk, Job, JobId, JobState, Phase, Source
 
 ILLEGIBLE = "illegible"  # the kind of flaw of rows that cannot be read or understood
 _COUNTED = (Phase.DONE, Phase.REFUSED)
+_MEASURED = (*_COUNTED, Phase.COLLECTING)  # Marketo has said how many rows went well; which ones, is being fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,10 @@ def damaged(connection: Connection) -> list[Flaw]:
     flaws = _damaged_file(connection)
     for table in (subscriptions, leases, calls):
         flaws += _illegible(connection, table, table.name)
+    stamps = connection.execute(select(func.count()).select_from(versions)).scalar_one()
+    if stamps != 1:
+        message = f"it has {stamps} rows, so it does not say which version wrote the journal"
+        flaws.append(Flaw(what="version_unclear", where=versions.name, message=message))
     _, nameless = legible_jobs(connection)
     if nameless:
         flaws.append(Flaw(what=ILLEGIBLE, where="jobs", message=f"the ids of {nameless} rows cannot be read"))
@@ -127,7 +133,7 @@ def _count_flaws(chunks: tuple[Chunk, ...]) -> Iterator[tuple[str, str]]:
     """Yield the chunks whose rows are not each accepted, failed or unknown, once there is an outcome."""
     for chunk in chunks:
         counted = chunk.accepted + chunk.failed + chunk.unknown
-        expected = chunk.span.rows if chunk.phase in _COUNTED else 0
+        expected = chunk.span.rows if chunk.phase in _MEASURED else 0
         if counted != expected or chunk.warned > chunk.accepted or chunk.unmatched > chunk.failed:
             yield "counts_differ", f"chunk {chunk.id} ({chunk.phase}) counts {counted} of {chunk.span.rows} rows"
         if chunk.phase in (Phase.SUBMITTED, Phase.COLLECTING) and chunk.batch_id is None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from orchestrator.errors import Fenced
+from orchestrator.journal.rows import whole
 from orchestrator.journal.schema import subscriptions
 from orchestrator.journal.values import Lease
 
@@ -45,17 +46,17 @@ def raise_epoch(connection: Connection, host: str, generation: int) -> Lease | N
     ours = _know_subscription(connection, host)
     query = select(subscriptions.c.epoch, subscriptions.c.generation).where(ours).with_for_update()
     known = connection.execute(query).one()
-    if generation < (known.generation or 0):
+    if generation < whole(known.generation or 0, f"the generation of {host}"):
         return None
-    values = {"epoch": known.epoch + 1, "generation": generation}
-    connection.execute(update(subscriptions).where(ours).values(values))
-    return Lease(host=host, epoch=known.epoch + 1)
+    epoch = whole(known.epoch, f"the epoch of {host}") + 1
+    connection.execute(update(subscriptions).where(ours).values(epoch=epoch, generation=generation))
+    return Lease(host=host, epoch=epoch)
 
 
 def generation(connection: Connection, host: str) -> int:
     """Return which of a subscription's lock files counts."""
     query = select(subscriptions.c.generation).where(subscriptions.c.host == host)
-    return connection.execute(query).scalar() or 0
+    return whole(connection.execute(query).scalar() or 0, f"the generation of {host}")
 
 
 def salt(connection: Connection, host: str, make: Callable[[], bytes]) -> bytes:

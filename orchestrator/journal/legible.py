@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
@@ -31,12 +32,19 @@ _KEYS: Final[Mapping[Table, tuple[str, ...]]] = {
     calls: ("host", "day", "job_id", "kind"),
     waits: ("job_id", "cause"),
 }
+
+
+def _unpack_lease(row: Mapping[str, Any]) -> object:
+    return codec.unpack_process(row["host"], codec.unpack_plain(leases, row)["process"])
+
+
 _UNPACKED: Final[Mapping[Table, Callable[[Mapping[str, Any]], object]]] = {
     jobs: codec.unpack_job,
     sources: codec.unpack_source,
     chunks: codec.unpack_chunk,
     findings: codec.unpack_finding,
     events: codec.unpack_event,
+    leases: _unpack_lease,
 }
 
 
@@ -71,7 +79,7 @@ def _rows(
     connection: Connection, table: Table, conditions: tuple[ColumnElement[bool], ...]
 ) -> Iterator[tuple[int, object]]:
     """Yield the place and the value of each row, or the error in place of the value."""
-    unpack = _UNPACKED.get(table, dict)
+    unpack: Callable[[Mapping[str, Any]], object] = _UNPACKED.get(table, partial(codec.unpack_plain, table))
     query = select(table).where(*conditions).order_by(*(table.c[name] for name in _KEYS[table]))
     try:
         count = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
@@ -96,6 +104,7 @@ def _row(connection: Connection, query: Any, unpack: Callable[[Mapping[str, Any]
     try:
         return [unpack(row) for row in fetch(connection, query)]
     except ILLEGIBLE as error:
+        _let_through(connection, error)
         return [error]
 
 
@@ -104,7 +113,8 @@ def _name(connection: Connection, table: Table, conditions: tuple[ColumnElement[
     keys = [table.c[name] for name in _KEYS[table]]
     try:
         row = connection.execute(select(*keys).where(*conditions).order_by(*keys).limit(1).offset(place)).first()
-    except ILLEGIBLE:
+    except ILLEGIBLE as error:
+        _let_through(connection, error)
         row = None
     if row is None:
         return f"row {place + 1} by its key"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from itertools import chain, repeat
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
@@ -22,9 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.errors import Fenced, JournalError, JournalUnreachable
 from orchestrator.journal import database, fencing
 from orchestrator.journal.location import Database
-from orchestrator.journal.machine import Process, is_dead, this_process
+from orchestrator.journal.machine import is_dead, this_process
 from orchestrator.journal.patience import Patience
 from orchestrator.journal.pgfaults import explained, is_lost
+from orchestrator.journal.rows import pack_process, unpack_process
 from orchestrator.journal.schema import leases
 from orchestrator.journal.store import Store, busy
 from orchestrator.journal.tables import understood
@@ -134,16 +134,16 @@ class PostgresStore(Store):
         def take(connection: Connection) -> Lease | Owner:
             lease = fencing.raise_epoch(connection, host, 0)
             assert lease is not None  # there are no generations here
-            owner = self._live(connection, host)
-            if owner is not None and not force:
+            owner = None if force else self._live(connection, host)
+            if owner is not None:
                 return owner
             connection.execute(delete(leases).where(leases.c.host == host))
-            process = {**asdict(self._process), "home": home}
+            process = pack_process(self._process, home)
             row = {"host": host, "epoch": lease.epoch, "process": process, "since_ms": now_ms}
             connection.execute(insert(leases).values(**row, renewed_ms=_NOW_MS))
             return lease
 
-        with self._connected() as connection, connection.begin() as transaction:
+        with self._connected() as connection, connection.begin() as transaction, understood(connection):
             taken = take(connection)
             if isinstance(taken, Owner):
                 transaction.rollback()
@@ -180,8 +180,7 @@ class PostgresStore(Store):
         row: Any = connection.execute(query.where(leases.c.host == host)).first()
         if row is None or row.age_ms >= SILENT_MS:
             return None
-        home = row.process.pop("home", None)
-        process = Process(**row.process)
+        process, home = unpack_process(host, row.process)
         if is_dead(process):
             return None
         machine = None if process.boot == self._process.boot else process.host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, or_, select
@@ -100,10 +100,12 @@ def job_counters(connection: Connection, job_id: JobId) -> Counters:
     waited = select(waits.c.cause, waits.c.count, waits.c.ms).where(waits.c.job_id == job_id)
     return Counters(
         api_calls={
-            kind: int(count) for kind, count in connection.execute(called.group_by(calls.c.kind).order_by(calls.c.kind))
+            kind: codec.whole(count, "a count of calls")
+            for kind, count in connection.execute(called.group_by(calls.c.kind).order_by(calls.c.kind))
         },
         waits={
-            cause: Wait(count=count, ms=ms) for cause, count, ms in connection.execute(waited.order_by(waits.c.cause))
+            cause: Wait(count=codec.whole(count, "a count of waits"), ms=codec.whole(ms, "the length of a wait"))
+            for cause, count, ms in connection.execute(waited.order_by(waits.c.cause))
         },
     )
 
@@ -111,7 +113,9 @@ def job_counters(connection: Connection, job_id: JobId) -> Counters:
 def day_calls(connection: Connection, host: str, day: str) -> DayCalls:
     """Return the calls of a subscription on a day of its quota."""
     query = select(calls.c.kind, func.sum(calls.c.count)).where(calls.c.host == host, calls.c.day == day)
-    found = {kind: int(count) for kind, count in connection.execute(query.group_by(calls.c.kind))}
+    found = {
+        kind: codec.whole(count, "a count of calls") for kind, count in connection.execute(query.group_by(calls.c.kind))
+    }
     others = found.pop(OTHERS, 0)
     return DayCalls(own=sum(found.values()) - found.get("token", 0), others=others)
 
@@ -139,7 +143,8 @@ def job_progress(connection: Connection, job_id: JobId) -> Progress:
             chunks.c.status,
             func.count().label("chunks"),
             func.sum(chunks.c.rows).label("rows"),
-            func.sum(chunks.c.end_byte - chunks.c.start_byte).label("span_bytes"),
+            func.sum(chunks.c.start_byte).label("start_byte"),
+            func.sum(chunks.c.end_byte).label("end_byte"),
             *(func.sum(chunks.c[name]).label(name) for name in names),
         )
         .where(chunks.c.job_id == job_id)
@@ -149,23 +154,28 @@ def job_progress(connection: Connection, job_id: JobId) -> Progress:
     under_way = dict.fromkeys((BatchStatus.QUEUED, BatchStatus.IMPORTING), 0)
     sums = dict.fromkeys(names, 0)
     for group in fetch(connection, query):
-        sums["polls"] += int(group["polls"])
+        sums["polls"] += codec.whole(group["polls"], "polls of a chunk")
         if group["phase"] == Phase.SPLIT:
             continue
         phase = Phase(group["phase"])
-        tally = phases[phase]
+        tally, more = phases[phase], _tally(group)
         phases[phase] = Tally(
-            chunks=tally.chunks + int(group["chunks"]),
-            rows=tally.rows + int(group["rows"]),
-            span_bytes=tally.span_bytes + int(group["span_bytes"]),
+            chunks=tally.chunks + more.chunks,
+            rows=tally.rows + more.rows,
+            span_bytes=tally.span_bytes + more.span_bytes,
         )
         if phase is Phase.SUBMITTED and group["status"] in under_way:
-            under_way[BatchStatus(group["status"])] += int(group["chunks"])
+            under_way[BatchStatus(group["status"])] += more.chunks
         for name in names[1:]:
-            sums[name] += int(group[name])
+            sums[name] += codec.whole(group[name], f"{name} of a chunk")
     return Progress(
         phases=phases, queued=under_way[BatchStatus.QUEUED], importing=under_way[BatchStatus.IMPORTING], **sums
     )
+
+
+def _tally(group: Mapping[str, Any]) -> Tally:
+    rows, start, end = (codec.whole(group[name], f"{name} of a chunk") for name in ("rows", "start_byte", "end_byte"))
+    return Tally(chunks=int(group["chunks"]), rows=rows, span_bytes=end - start)
 
 
 def backlog(connection: Connection, host: str, since_ms: int, ends_max: int) -> Backlog:
@@ -179,17 +189,13 @@ def backlog(connection: Connection, host: str, since_ms: int, ends_max: int) -> 
             chunks.c.job_id,
             func.count().label("chunks"),
             func.sum(chunks.c.rows).label("rows"),
-            func.sum(chunks.c.end_byte - chunks.c.start_byte).label("span_bytes"),
+            func.sum(chunks.c.start_byte).label("start_byte"),
+            func.sum(chunks.c.end_byte).label("end_byte"),
         )
         .where(chunks.c.job_id.in_([one.id for one in running]), chunks.c.phase.in_(NOT_IMPORTED))
         .group_by(chunks.c.job_id)
     )
-    left = {
-        group["job_id"]: Tally(
-            chunks=int(group["chunks"]), rows=int(group["rows"]), span_bytes=int(group["span_bytes"])
-        )
-        for group in fetch(connection, open_rows)
-    }
+    left = {group["job_id"]: _tally(group) for group in fetch(connection, open_rows)}
     of_late = select(jobs.c.id).where(
         jobs.c.host == host, or_(jobs.c.state == JobState.RUNNING, jobs.c.finished_ms >= since_ms)
     )
@@ -202,15 +208,21 @@ def backlog(connection: Connection, host: str, since_ms: int, ends_max: int) -> 
     )
     return Backlog(
         jobs=tuple((one, left.get(one.id, Tally())) for one in running),
-        ends=tuple((int(at_ms), int(rows), int(begun_ms)) for at_ms, rows, begun_ms in connection.execute(ended)),
+        ends=tuple(_end(*row) for row in connection.execute(ended)),
     )
+
+
+def _end(completed_ms: Any, rows: Any, begun_ms: Any) -> tuple[int, int, int]:
+    at_ms, begun = codec.whole(completed_ms, "completed_ms of a chunk"), codec.whole(begun_ms, "started_ms of a job")
+    return at_ms, codec.whole(rows, "rows of a chunk"), begun
 
 
 def last_batch_id(connection: Connection, host: str) -> BatchId | None:
     """Return the highest batch id that is known of a subscription."""
     of_host = select(func.max(chunks.c.batch_id), func.max(chunks.c.last_batch_id))
     found = connection.execute(of_host.join(jobs, jobs.c.id == chunks.c.job_id).where(jobs.c.host == host)).one()
-    return max((BatchId(number) for number in found if number is not None), default=None)
+    known = [codec.whole(number, "batch_id of a chunk") for number in found if number is not None]
+    return BatchId(max(known)) if known else None
 
 
 def newest_ms(connection: Connection) -> int:
@@ -224,13 +236,15 @@ def newest_ms(connection: Connection) -> int:
         *connection.execute(select(*map(func.max, of_chunks)).where(chunks.c.job_id.in_(alive))).one(),
         connection.execute(select(events.c.ts_ms).where(events.c.seq == last)).scalar(),
     ]
-    return max((int(at_ms) for at_ms in found if at_ms is not None), default=0)
+    return max((codec.whole(at_ms, "a time") for at_ms in found if at_ms is not None), default=0)
 
 
 def longest_batch_ms(connection: Connection, host: str, since_ms: int) -> int:
     """Return how long a subscription's longest batch took of those sent since a moment; 0 if none is known."""
     of_host = select(func.max(chunks.c.took_ms)).join(jobs, jobs.c.id == chunks.c.job_id).where(jobs.c.host == host)
-    return int(connection.execute(of_host.where(chunks.c.submitted_ms >= since_ms)).scalar() or 0)
+    return codec.whole(
+        connection.execute(of_host.where(chunks.c.submitted_ms >= since_ms)).scalar() or 0, "took_ms of a chunk"
+    )
 
 
 def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
@@ -287,7 +301,8 @@ def learned_cap(connection: Connection, host: str) -> CapLearned | None:
     found = connection.execute(learned.where(subscriptions.c.host == host)).first()
     if found is None or found.upload_bytes_max is None or found.upload_learned_ms is None:
         return None
-    return CapLearned(bytes_max=found.upload_bytes_max, learned_ms=found.upload_learned_ms)
+    bytes_max, learned_ms = (codec.whole(value, "a learned limit") for value in found)
+    return CapLearned(bytes_max=bytes_max, learned_ms=learned_ms)
 
 
 def submissions(connection: Connection, host: str, after: BatchId) -> tuple[Chunk, ...]:

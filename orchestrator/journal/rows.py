@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
+
+from sqlalchemy import Integer, LargeBinary, String, Table
 
 from orchestrator.events import Event, revive
+from orchestrator.journal.machine import Process
+from orchestrator.journal.schema import chunks, events, findings, jobs, metadata, sources
 from orchestrator.model import (
     BatchId,
     BatchStatus,
@@ -50,6 +54,41 @@ _TARGETS: Mapping[str, type[Leads] | type[CustomObjects] | type[ProgramMembers]]
 
 class NotUnderstood(Exception):  # it becomes a `JournalCorrupt` or a `JournalVersionUnknown`
     """A row is read, and it is nothing that this version writes: damaged, or written by a newer one."""
+
+
+# What a value of each plain column is.  SQLite holds any kind of value in any column.
+_KINDS: Final[Mapping[type, type]] = {Integer: int, String: str, LargeBinary: bytes}
+_WORDS: Final[Mapping[type, str]] = {int: "whole number", str: "text", bytes: "binary value"}
+_PLAIN: Final[Mapping[str, tuple[tuple[str, type, bool], ...]]] = {
+    table.name: tuple(
+        (column.name, kind, bool(column.nullable))
+        for column in table.columns
+        for sort, kind in _KINDS.items()
+        if isinstance(column.type, sort)
+    )
+    for table in metadata.sorted_tables
+}
+
+
+def _check_kinds(table: Table, row: Mapping[str, Any]) -> None:
+    for name, kind, may_be_empty in _PLAIN[table.name]:
+        value = row[name]
+        if not isinstance(value, kind) and not (value is None and may_be_empty):
+            raise TypeError(f"{name} is no {_WORDS[kind]}")
+
+
+def whole(value: Any, what: str) -> int:
+    """Return a number that the database has computed: of what is no whole number, SQLite makes one with a point."""
+    if isinstance(value, float | str | bytes):
+        raise NotUnderstood(f"{what} is no whole number")
+    return int(value)
+
+
+def unpack_plain(table: Table, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the row of a table of which nothing but the kinds of its values is to be understood."""
+    with _known(f"a row of {table.name}"):
+        _check_kinds(table, row)
+        return row
 
 
 @contextmanager
@@ -113,6 +152,7 @@ def pack_job_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def unpack_job(row: Mapping[str, Any]) -> Job:
     """Return the job of a row."""
     with _known(f"a job ({row['id']})"):
+        _check_kinds(jobs, row)
         fields = dict(row)
         del fields["pruned_ms"]  # of a job that is there, it is empty
         fields["target"] = _unpack_target(row["target"])
@@ -144,6 +184,7 @@ def pack_source(job_id: JobId, source: Source) -> dict[str, Any]:
 def unpack_source(row: Mapping[str, Any]) -> Source:
     """Return the source of a row."""
     with _known(f"a source of job {row['job_id']}"):
+        _check_kinds(sources, row)
         fields = dict(row)
         del fields["job_id"]
         fields["index"] = fields.pop("position")
@@ -190,6 +231,7 @@ def unpack_span(row: Mapping[str, Any]) -> Span:
 def unpack_chunk(row: Mapping[str, Any]) -> Chunk:
     """Return the chunk of a row."""
     with _known(f"a chunk of job {row['job_id']}"):
+        _check_kinds(chunks, row)
         fields = {name: value for name, value in row.items() if name not in _SPAN_COLUMNS.values()}
         fields["job"] = fields.pop("job_id")
         fields["span"] = unpack_span(row)
@@ -211,8 +253,10 @@ def pack_finding(job_id: JobId, finding: Finding) -> dict[str, Any]:
 
 def unpack_finding(row: Mapping[str, Any]) -> Finding:
     """Return the finding of a row."""
-    batch_id = None if row["batch_id"] is None else BatchId(row["batch_id"])
-    return Finding(kind=row["kind"], message=row["message"], batch_id=batch_id)
+    with _known(f"a finding of job {row['job_id']}"):
+        _check_kinds(findings, row)
+        batch_id = None if row["batch_id"] is None else BatchId(row["batch_id"])
+        return Finding(kind=row["kind"], message=row["message"], batch_id=batch_id)
 
 
 def pack_event(event: Event) -> dict[str, Any]:
@@ -223,4 +267,25 @@ def pack_event(event: Event) -> dict[str, Any]:
 def unpack_event(row: Mapping[str, Any]) -> Event:
     """Return the event of a row."""
     with _known(f"an event of job {row['job_id']}"):
+        _check_kinds(events, row)
         return revive(row["name"], row["job_id"], row["ts_ms"], row["seq"], row["data"])
+
+
+# --- leases ------------------------------------------------------------------------------------------
+
+
+def pack_process(process: Process, home: str | None) -> dict[str, Any]:
+    """Return the process that holds a lease as JSON, with the home that it goes on in."""
+    return {**asdict(process), "home": home}
+
+
+def unpack_process(host: str, data: Mapping[str, Any]) -> tuple[Process, str | None]:
+    """Return the process that holds a lease of a subscription, and the home that it goes on in."""
+    with _known(f"the lease of {host}"):
+        fields = dict(data)
+        home = fields.pop("home", None)
+        process = Process(**fields)
+        texts, numbers = (process.host, process.boot, home or ""), (process.pid, process.started)
+        if any(type(each) is not str for each in texts) or any(type(each) is not int for each in numbers):
+            raise TypeError("a value of its process is of another kind")
+        return process, home

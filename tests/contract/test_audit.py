@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import sqlite3
@@ -12,9 +13,10 @@ import sys
 import pytest
 
 from orchestrator.auditing import audit
-from orchestrator.errors import JournalCorrupt
+from orchestrator.errors import JournalCorrupt, JournalVersionUnknown
+from orchestrator.journal import legible
 from orchestrator.journal.changes import ChunkChanged, ChunkParted, FindingAdded, JobChanged
-from orchestrator.model import Finding, Home, JobId, JobState, Phase
+from orchestrator.model import BatchId, Finding, Home, JobId, JobState, Phase
 from tests import postgres
 from tests.contract.journal_kit import BACKENDS, HOST, NOW_MS, ROWS, halves, in_loop, make_job, opened, planned
 
@@ -61,7 +63,7 @@ def damage(url: str, statement: str) -> None:
         return
     connection = sqlite3.connect(url.removeprefix("sqlite:///"))
     with connection:
-        connection.execute(statement)
+        connection.executescript(statement)
     connection.close()
 
 
@@ -70,6 +72,27 @@ async def test_what_is_as_it_should_be(url, tmp_path):
     await filled(url)
     async with opened(url) as journal:
         assert await audit(journal, tmp_path / "files", HERE) == (1, [])
+
+
+@in_loop
+async def test_a_batch_whose_results_are_being_fetched_is_as_it_should_be(url, tmp_path):
+    async with opened(url) as journal:
+        lease = await journal.take_over(HOST)
+        chunk, *_ = await planned(journal, lease, make_job(home=HERE))
+        counted = {"phase": Phase.COLLECTING, "batch_id": BatchId(7), "accepted": ROWS - 3, "failed": 2, "unknown": 1}
+        await journal.write(lease, [ChunkChanged(chunk_id=chunk.id, values=counted)])
+        assert await audit(journal, tmp_path / "files", HERE) == (1, [])
+        await journal.write(lease, [ChunkChanged(chunk_id=chunk.id, values={"unknown": 0})])
+        assert {flaw.what for flaw in (await audit(journal, tmp_path / "files", HERE))[1]} == {"counts_differ"}
+
+
+@in_loop
+async def test_a_second_stamp_of_a_version_is_found(url, tmp_path):
+    await filled(url)
+    damage(url, "INSERT INTO alembic_version VALUES ('0001')")
+    async with opened(url) as journal:
+        _, flaws = await audit(journal, tmp_path / "files", HERE)
+    assert [(flaw.what, flaw.where) for flaw in flaws] == [("version_unclear", "alembic_version")]
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -83,6 +106,13 @@ async def test_what_contradicts_itself(url, tmp_path, kind):
     assert {flaw.where for flaw in flaws} == {"job j-1"}
 
 
+def _lease(field: str) -> str:
+    process = f'{{{field}"host":"h","boot":"","pid":1,"started":1,"home":null}}'
+    if '"pid":"x"' in field:
+        process = process.replace('"pid":1,', "")
+    return f"INSERT INTO leases VALUES ('{HOST}', 1, '{process}', 1, 1)"
+
+
 ILLEGIBLE = {
     "an enum's word": ("UPDATE chunks SET phase = 'rfady' WHERE first_row = 11", "job j-1, chunks", "row id 2"),
     "a status": ("UPDATE chunks SET status = 'Queuef' WHERE first_row = 11", "job j-1, chunks", "row id 2"),
@@ -93,7 +123,30 @@ ILLEGIBLE = {
     "a name in an event": ("UPDATE events SET data = '{\"x\":1}' WHERE seq = 1", "job j-1, events", "row seq 1"),
     "an event's name": ("UPDATE events SET name = 'job.accepuee' WHERE seq = 1", "job j-1, events", "row seq 1"),
     "a source": ("UPDATE sources SET columns = '{]'", "job j-1, sources", "row job_id j-1, position 0"),
+    "a field of a lease": (_lease('"orbit":1,'), "leases", f"row host {HOST}: the lease of {HOST}: "),
+    "a value of a lease": (_lease('"pid":"x",'), "leases", "a value of its process is of another kind"),
 }
+_OF_ANOTHER_KIND = (
+    ("chunks", "accepted", "'x'"),
+    ("chunks", "first_row", "'x'"),
+    ("chunks", "rows", "'x'"),
+    ("chunks", "start_byte", "'abc'"),
+    ("chunks", "batch_id", "'abc'"),
+    ("chunks", "batch_id", "1.5"),
+    ("chunks", "last_batch_id", "x'00'"),
+    ("chunks", "parent", "'abc'"),
+    ("chunks", "status", "x'00'"),
+    ("sources", "rows", "'x'"),
+    ("sources", "header", "'x'"),
+    ("jobs", "created_ms", "'x'"),
+    ("jobs", "finished_ms", "1.5"),
+    ("findings", "batch_id", "'x'"),
+    ("findings", "kind", "x'00'"),
+    ("events", "ts_ms", "'x'"),
+    ("subscriptions", "epoch", "'x'"),
+    ("subscriptions", "generation", "0.5"),
+)
+_SUMMED = {("chunks", column) for column in ("accepted", "rows", "start_byte")}
 ILLEGIBLE_ON_SQLITE = {
     "no UTF-8": (
         "UPDATE jobs SET subscription = CAST(x'ff' AS TEXT)",
@@ -105,6 +158,7 @@ ILLEGIBLE_ON_SQLITE = {
     "no UTF-8 in a host": ("UPDATE subscriptions SET host = CAST(x'ff' AS TEXT)", "subscriptions", "row 1 by its key"),
     "a column": ("ALTER TABLE chunks RENAME COLUMN polls TO pplls", "job j-1, chunks", "no such column: chunks.polls"),
     "a table": ("ALTER TABLE waits RENAME TO vaits", "job j-1, waits", "no such table: waits"),
+    "a word in a lease": (f"{_lease('')}; UPDATE leases SET since_ms = 'x'", "leases", "since_ms is no whole number"),
 }
 
 
@@ -130,6 +184,68 @@ async def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(url, tmp_pa
             assert "row id j-2" in found["job j-2, jobs"]
             with pytest.raises(JournalCorrupt, match="Keep the"):
                 await journal.jobs()
+
+
+@in_loop
+async def test_a_value_of_another_kind_is_named_and_never_counted(tmp_path):
+    url = BACKENDS["sqlite"](tmp_path)
+    await filled(url)
+    async with opened(url) as journal:
+        await journal.write_unfenced([FindingAdded(job_id=JobId("j-1"), finding=Finding(kind="k", message="m"))])
+    whole = (tmp_path / "state" / "journal.db").read_bytes()
+    for number, (table, column, value) in enumerate(_OF_ANOTHER_KIND):
+        path = tmp_path / f"{number}.db"
+        path.write_bytes(whole)
+        where = " WHERE first_row = 11 AND depth = 0" if table == "chunks" else ""
+        damage(f"sqlite:///{path}", f"UPDATE {table} SET {column} = {value}{where}")
+        async with opened(f"sqlite:///{path}") as journal:
+            _, flaws = await audit(journal, tmp_path / "files", HERE)
+            assert f"{column} is no" in {flaw.where.split()[-1]: flaw.message for flaw in flaws}[table], (table, column)
+            if (table, column) in _SUMMED:
+                with pytest.raises(JournalCorrupt, match="is no whole number"):
+                    await journal.progress(JobId("j-1"))
+            if table == "subscriptions":
+                with pytest.raises(JournalCorrupt, match="is no whole number"):
+                    await journal.take_over(HOST)
+
+
+@in_loop
+async def test_a_lease_that_is_not_understood_is_told_and_can_be_passed_over():
+    url = postgres.new_schema()
+    await filled(url)
+    async with opened(url) as holder, opened(url) as other:
+        await holder.take_over(HOST)
+        damage(url, """UPDATE leases SET process = '{"orbit":1,' || substr(process, 2)""")
+        for ask in (other.owner, other.take_over):
+            with pytest.raises(JournalCorrupt, match=f"the lease of {HOST}"):
+                await ask(HOST)
+        damage(url, "UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(JournalVersionUnknown, match=f"the lease of {HOST}"):
+            await other.take_over(HOST)
+        await other.take_over(HOST, force=True)
+
+
+@in_loop
+async def test_a_connection_that_is_cut_while_a_damaged_row_is_looked_for_hides_nothing(monkeypatch):
+    url = postgres.new_schema()
+    await filled(url)
+    damage(url, "UPDATE chunks SET message = '{' WHERE id = 1")
+    cuts = []
+
+    def cut(function, *arguments):
+        if len(cuts) < 2 and function.__name__ not in cuts:
+            cuts.append(function.__name__)
+            postgres.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'orchestrator'"
+            )
+        return function(*arguments)
+
+    for name in ("_row", "_name"):
+        monkeypatch.setattr(legible, name, functools.partial(cut, getattr(legible, name)))
+    async with opened(url) as journal:
+        (flaw,) = await journal.flaws(JobId("j-1"))
+    assert flaw.message == "row id 1: a stored value is no JSON"
+    assert cuts == ["_row", "_name"]
 
 
 @in_loop
