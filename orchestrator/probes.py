@@ -18,7 +18,7 @@ from pathlib import Path
 
 from orchestrator import events
 from orchestrator.desk import CAUSES, Desk, DrivenJob, span_data
-from orchestrator.errors import AccessDenied, InvalidRequest, MalformedResponse, MarketoError
+from orchestrator.errors import AccessDenied, FileUnwritten, InvalidRequest, MalformedResponse, MarketoError
 from orchestrator.inquiry import (
     Inquiry,
     Interval,
@@ -90,7 +90,9 @@ class Probes:
             await self._give_up(group, str(why))
         except AccessDenied as error:
             await self._give_up(group, str(error))
-        except (_LaterError, MarketoError, OSError) as error:
+        except (_LaterError, MarketoError, FileUnwritten, OSError) as error:
+            if isinstance(error, (FileUnwritten, OSError)):  # it says so, and may have room again
+                await self._desk.write(*self._desk.found(driven, "results_unwritten", str(error)))
             cause = CAUSES.get(type(error)) if isinstance(error, MarketoError) else None
             return m.BatchSought(
                 chunk=chunk.id,

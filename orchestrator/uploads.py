@@ -6,10 +6,11 @@ Each method carries out one command of the heart and returns the fact it made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import anyio
 import numpy as np
@@ -18,7 +19,15 @@ from orchestrator import events
 from orchestrator.claims import ClaimStore, Fingerprints
 from orchestrator.crowding import Crowd
 from orchestrator.desk import CAUSES, Desk, DrivenJob, body_bytes, part_bytes_max, space_of, span_data
-from orchestrator.errors import AccessDenied, InvalidRequest, JournalError, MarketoError, SourceError, TooLarge
+from orchestrator.errors import (
+    AccessDenied,
+    InvalidRequest,
+    JournalError,
+    MarketoError,
+    OrchestratorError,
+    SourceError,
+    TooLarge,
+)
 from orchestrator.journal.changes import CapLearned, Change, ChunkParted, ChunkValues, FindingAdded, Told, WaitCounted
 from orchestrator.marketo import codes, wire
 from orchestrator.marketo.client import Client
@@ -121,6 +130,7 @@ class Uploads:
         """
         driven, chunk, source = self._desk.find(command.chunk)
         delivery = Delivery()
+        noting: Coroutine[Any, Any, m.Fact]
         try:
             created = await self._send(command, driven, source, delivery)
         except asyncio.CancelledError:
@@ -129,12 +139,18 @@ class Uploads:
                     await self._desk.update(driven, driven.chunks[chunk.id], self._unsent(chunk.id))
             raise
         except MarketoError as error:
-            return await self._not_created(driven, driven.chunks[chunk.id], source, error)
+            noting = self._not_created(driven, driven.chunks[chunk.id], source, error)
         except SourceError as error:
-            return await self._desk.stop_source(driven, driven.chunks[chunk.id], Stop.SOURCE_CHANGED, str(error))
+            noting = self._desk.stop_source(driven, driven.chunks[chunk.id], Stop.SOURCE_CHANGED, str(error))
+        else:
+            noting = self._created(driven, driven.chunks[chunk.id], source, created)
         finally:
             self.begun = False
-        chunk = driven.chunks[chunk.id]
+        with anyio.CancelScope(shield=True):  # what is known is written, however soon everything is to stop
+            fact = await noting
+        return fact  # noqa: RET504  # for mypy, which believes that the scope could leave it out
+
+    async def _created(self, driven: DrivenJob, chunk: Chunk, source: Source, created: wire.Created) -> m.Fact:
         self._crowd.let_in()
         self._retried.discard(chunk.id)
         self._desk.note_batch(created.batch_id)
@@ -302,7 +318,11 @@ class Uploads:
         reason = "Record too large for an upload"
         if chunk.batch_failures:
             reason = f"Batch failed: {chunk.message or '(no message)'}"
-        attribution = await self._offload.run(_attribute_whole, driven, chunk, source, reason)
+        try:
+            attribution = await self._offload.run(_attribute_whole, driven, chunk, source, reason)
+        except (OrchestratorError, OSError) as error:  # of the disk; it says so, and may have room again
+            await self._desk.write(*self._desk.found(driven, "results_unwritten", str(error), chunk))
+            return m.CallFailed(chunk=chunk.id, cause=Cause.TRANSIENT)
         values: ChunkValues = {
             "phase": Phase.REFUSED,
             "failed": chunk.span.rows,

@@ -90,7 +90,7 @@ class Scheduler:
                     commands += self._seeks(now_ms)
                 if not self.short_of_calls:
                     commands += self._submission(now_ms)
-                commands += self._repairs()
+                commands += self._repairs(now_ms)
             commands += self._endings()
             if not self.known.denied:
                 commands += self._claims(now_ms)  # last: jobs that end want none
@@ -178,11 +178,11 @@ class Scheduler:
             self.known.claiming = chunk.id
             yield m.ComputeClaims(chunk=chunk.id)
 
-    def _repairs(self) -> Iterator[m.Command]:
+    def _repairs(self, now_ms: int) -> Iterator[m.Command]:
         """Cut, or give up, what cannot be sent as it is."""
         for job in self.known.jobs.values():
             for chunk in self.turns.unsendable(job):
-                if chunk.at_work or chunk.id == self.known.claiming:
+                if chunk.at_work or chunk.id == self.known.claiming or now_ms < chunk.due_ms:
                     continue
                 if not self.turns.fits(chunk):
                     yield self._make_smaller(chunk)
@@ -324,6 +324,7 @@ class Scheduler:
         for job in known.jobs.values():
             if job.resting_ms is not None and any(chunk.blocked_ms is not None for chunk in job.queue[:1]):
                 times.append(job.resting_ms + self.limits.paused_hold_ms)
+            times += [chunk.due_ms for chunk in self.turns.unsendable(job)]
         if (gives_up_ms := known.gives_up_ms) is not None:
             times.append(gives_up_ms)
         return min((t for t in times if t > now_ms), default=None)

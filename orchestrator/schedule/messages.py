@@ -247,7 +247,7 @@ class BatchGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailed:
-    """A poll or the fetching of result files has to be repeated."""
+    """A poll, the fetching of result files or a refusal has to be repeated."""
 
     chunk: ChunkId
     cause: Cause

@@ -90,6 +90,7 @@ STEPS: dict[tuple[Phase, type[Fact | SubmitChunk]], tuple[Phase, ...]] = {
     (Phase.READY, SubmitChunk): (Phase.SUBMITTING,),
     (Phase.READY, ChunkParted): (Phase.SPLIT,),
     (Phase.READY, ChunkGivenUp): (Phase.REFUSED,),
+    (Phase.READY, CallFailed): (Phase.READY,),  # its rows could not be written down
     (Phase.READY, JobEnded): (Phase.CANCELLED, Phase.READY),  # if somebody cancelled the job; else it can be resumed
     (Phase.SUBMITTING, ChunkAccepted): (Phase.SUBMITTED,),
     (Phase.SUBMITTING, ChunkDeferred): (Phase.READY, Phase.UNKNOWN),  # still, if an earlier upload is in doubt
@@ -175,7 +176,7 @@ class TrackedChunk:
     too_large: bool = False  # refused for its size: never sent again as it is
     at_work: bool = False  # a poll, a collection, a split or a refusal is under way
     forgotten: bool = False  # of no more interest, but its claims are still being computed
-    due_ms: int = 0  # no poll or collection before this
+    due_ms: int = 0  # no poll, collection or refusal before this
     accepted_ms: int  # when Marketo took the batch, for all that is known
     begun_ms: int | None = None  # when an importer is believed to have begun with it; None: it waits
     asked_ms: int | None = None  # the last poll that found it unfinished

@@ -9,8 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator import Orchestrator
+from orchestrator.crowding import Crowd
+from orchestrator.journal.journal import Journal
 from orchestrator.marketo.client import Client
-from orchestrator.model import JobState, Phase
+from orchestrator.model import Finding, JobId, JobState, Phase
 from orchestrator.uploads import Guarded
 from tests.contract.test_homes import changed
 from tests.contract.test_library import emulated, request
@@ -54,6 +56,34 @@ def test_an_upload_that_is_broken_off_before_all_of_it_has_left_is_as_if_it_had_
                 chunks = (await (await orchestrator.job(job.id)).status()).chunks
                 assert {chunk.phase for chunk in chunks} == {Phase.READY}
             await goes_on(settings, attempts=2)
+
+    with capture_logs():
+        asyncio.run(play())
+
+
+def test_a_refusal_is_written_down_although_everything_is_to_stop_at_once(tmp_path, monkeypatch):
+    findings, asked, go_on = Journal.findings, asyncio.Event(), asyncio.Event()
+
+    async def held_up(self: Journal, job_id: JobId) -> tuple[Finding, ...]:
+        asked.set()
+        await go_on.wait()
+        return await findings(self, job_id)
+
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            with monkeypatch.context() as patch:
+                patch.setattr(Journal, "findings", held_up)
+                patch.setattr(Crowd, "refused", lambda *_, **__: Finding(kind="queue_taken", message="by others"))
+                async with Orchestrator.open(settings) as orchestrator:
+                    job = await orchestrator.submit(request(tmp_path))
+                    await asked.wait()
+                    orchestrator.abandon()
+                    asyncio.get_running_loop().call_later(0.01, go_on.set)
+            async with Orchestrator.open(settings) as orchestrator:
+                status = await (await orchestrator.job(job.id)).status()
+                assert {chunk.phase for chunk in status.chunks} == {Phase.READY}
+                assert [each.kind for each in status.findings] == ["queue_taken"]
 
     with capture_logs():
         asyncio.run(play())

@@ -49,7 +49,7 @@ ANSWERS = {
     "poll": (*["complete"] * 5, "failed", "failed", "queued", "importing", "vague", "gone", *Cause, "denied"),
     "collect": ("done", "done", "done", *Cause),
     "split": ("done", "done", "stopped"),
-    "refuse": ("done",),
+    "refuse": ("done", "done", Cause.TRANSIENT),
     "finish": ("done",),
 }
 MENDED = {"submit": "accepted", "poll": "complete", "seek": "nothing"}

@@ -394,6 +394,21 @@ def test_what_is_refused_below_the_floor_is_halved_and_a_single_record_given_up(
     assert story.decide() == ["finish a"]
 
 
+def test_what_cannot_be_given_up_now_is_given_up_later():
+    story = Story()
+    story.job(chunk(1, rows=1, too_large=True), chunk(2, rows=1, too_large=True))
+    assert story.decide() == ["refuse 1", "refuse 2"]
+    story.tell(m.CallFailed(chunk=ChunkId(1), cause=Cause.TRANSIENT))
+    story.tell(m.ChunkGivenUp(chunk=ChunkId(2)))
+    (waits,) = story.decide()
+    due_ms = int(waits.removeprefix("wait "))
+    assert due_ms > 0
+    assert story.decide(at_ms=due_ms - 1) == [waits]
+    assert story.decide(at_ms=due_ms)[0] == "refuse 1"
+    story.tell(m.ChunkGivenUp(chunk=ChunkId(1)))
+    assert story.decide()[0] == "finish a"
+
+
 def test_a_chunk_planned_above_the_cap_is_cut_before_it_is_sent():
     story = Story()
     story.job(chunk(1, body_bytes=9_500_001), chunk(2, rows=1, body_bytes=9_600_000), space=EMAIL)
