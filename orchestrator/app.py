@@ -300,6 +300,7 @@ class Orchestrator:
             next_change=self._keeper.next_change,
             wanted=self._holds.wanted,
             stopped=lambda: self._keeper.stopped,
+            overtaken=lambda: self._keeper.overtaken,
             prospects=self._prospects,
         )
 

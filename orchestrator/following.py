@@ -55,13 +55,15 @@ class JobHandle:
         next_change: Callable[[], Callable[[], Awaitable[None]]],
         wanted: Callable[[JobId], bool],
         stopped: Callable[[], bool],
+        overtaken: Callable[[], int],
         prospects: Prospects,
         known: bool = False,
     ) -> None:
         """Follow a job; ``known`` if an import was found to be the same as it.
 
         ``next_change`` returns something to wait with for the journal's next change, ``wanted`` tells whether some
-        live process waits for a job, ``stopped`` whether this process was told to wait no longer.
+        live process waits for a job, ``stopped`` whether this process was told to wait no longer, ``overtaken`` how often another
+        one took the subscription from it.
         """
         self.id = job_id
         self.known = known
@@ -71,6 +73,7 @@ class JobHandle:
         self._next_change = next_change
         self._wanted = wanted
         self._stopped = stopped
+        self.overtaken = overtaken
         self._prospects = prospects
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:

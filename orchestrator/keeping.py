@@ -74,6 +74,7 @@ class Keeper:
         self._holds = holds
         self._driver: Driver | None = None
         self._task: asyncio.Task[None] | None = None
+        self.overtaken = 0  # how often another process took the subscription from this one
         self._stopping = False
         self._leading = False  # the subscription is this process's
         self._forcing = False  # it is to be taken from whoever drives it, and that was not tried yet
@@ -146,6 +147,7 @@ class Keeper:
                 try:
                     await drive(lease)
                 except Fenced as error:
+                    self.overtaken += 1
                     self._means.log.warning("driver.fenced", error=str(error))
                 except JournalUnreachable as error:  # what was written is read again before anything is sent
                     self._means.log.warning("driver.cut_off", error=str(error))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -36,10 +36,12 @@ Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
-def configure(log_format: Format = "auto", level: Level = "info", *, color: bool = True) -> None:
+def configure(
+    log_format: Format = "auto", level: Level = "info", *, color: bool = True, told: Collection[str] = ()
+) -> None:
     """Send structlog's and logging's records to standard error.
 
-    ``auto`` means console on a terminal and JSON elsewhere.  Standard error is looked up at every line, so a
+    ``auto`` means console on a terminal and JSON elsewhere; events that are ``told`` in words are left out.  Standard error is looked up at every line, so a
     progress display that borrows it stays whole.
     """
     on_terminal = sys.stderr.isatty()
@@ -52,8 +54,14 @@ def configure(log_format: Format = "auto", level: Level = "info", *, color: bool
         structlog.processors.format_exc_info,
         redact,
     ]
+
+    def untold(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if event["event"] in told:
+            raise structlog.DropEvent
+        return event
+
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[untold, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,

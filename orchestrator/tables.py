@@ -196,4 +196,7 @@ class Log(Table):
     """What the command logs, on standard error."""
 
     format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity shown")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="least severity shown; unless given, warning where words tell what happens: on a terminal or without --json",
+    )

@@ -105,10 +105,17 @@ async def _shown(jobs: Sequence[Followed], console: Console, clock: Clock) -> As
 
 
 async def _watch(jobs: Sequence[Followed], console: Console, clock: Clock) -> None:
-    """Say when the server of the journal does not answer, which stops everything else that is shown; and when it does."""
-    silent = False
+    """Say when another process takes over, when the server of the journal does not answer, and when it does again.
+
+    While it does not, nothing else that is shown goes on.
+    """
+    silent, handle = False, jobs[0].handle
+    overtaken = handle.overtaken()
     while True:
-        away = jobs[0].handle.journal_away()
+        if handle.overtaken() > overtaken and not console.json:
+            console.insist("Another process took over; this one only follows now.", "warn")
+        overtaken = handle.overtaken()
+        away = handle.journal_away()
         if away is not None and not silent:
             console.insist(away_words(away, clock.now_ms()), "warn")
         elif away is None and silent:

@@ -52,6 +52,8 @@ from orchestrator.model import ExitCode, Job
 _PASSWORD = re.compile(rf"(?<=://)([^/@:]*):[^@]*(?=@)|(?<=[?&])(?:{'|'.join(SECRETS)})=[^&]*")  # of a journal's URL
 _SECRET = re.compile(r"secret[\"']?\s*=", re.IGNORECASE)  # the setting itself, not the file or variable that has it
 
+_TOLD = ("driver.fenced", "driver.cut_off", "quota.reached")  # what words tell to whoever follows a job
+
 # What codes mean if they end a command that has begun with nothing.
 _NOTHING_BEGUN = {
     ExitCode.SIGINT: "stopped on request",
@@ -76,18 +78,18 @@ def read_settings(common: Common) -> Settings:
 def configure_logging(output: Output, settings: Settings) -> None:
     """Log as the settings say.
 
-    On a terminal the progress display tells what happens, so only warnings are logged there unless the settings
-    or ``--verbose`` ask for more.
+    Where words tell what happens, on a terminal or without ``--json``, only warnings are logged unless the settings or
+    ``--verbose`` ask for more; and what the words tell is not logged beside them.
     """
     console = Console(output)
-    level = settings.log.level
+    level, given = settings.log.level, settings.log.model_fields_set
     if output.verbose:
         level = "debug"
     elif output.quiet:
         level = "error"
-    elif console.on_terminal and "level" not in settings.log.model_fields_set:
+    elif "level" not in given and (console.on_terminal or not (output.json or "format" in given)):
         level = "warning"
-    log.configure(settings.log.format, level, color=console.color)
+    log.configure(settings.log.format, level, color=console.color, told=() if output.json else _TOLD)
 
 
 def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> ExitCode:

@@ -42,6 +42,11 @@ def test_a_driver_that_does_nothing_is_named_with_the_command_that_takes_its_pla
             async with Journal.open(settings.journal_url, now_ms=clock.now_ms) as stopped:
                 await stopped.take_over(host, force=True)
                 os.utime(lock_path(journal, host, 1), OLD)
+
+                async def overtaken() -> bool:
+                    return job.overtaken() == 1
+
+                await seen(overtaken)
                 async with Orchestrator.open(settings) as other:
                     handle = other.handle(job.id)
                     status = await handle.status()

@@ -12,6 +12,9 @@ import pytest
 import structlog
 
 from orchestrator import log
+from orchestrator.cli.common import Output
+from orchestrator.cli.session import configure_logging
+from orchestrator.config import Settings
 
 TOKEN = "cdf01657-110d-4155-99a7-f986b2ff13a0:int"
 
@@ -204,3 +207,30 @@ def test_a_long_value_is_cut(monkeypatch):
 
 def test_importing_the_package_configures_nothing():
     assert not structlog.is_configured()
+
+
+def test_what_is_told_in_words_is_not_logged_beside_them(monkeypatch):
+    stderr = redirect(monkeypatch)
+    log.configure("json", told=["driver.fenced"])
+    structlog.get_logger().warning("driver.fenced")
+    structlog.get_logger().warning("driver.abandoned")
+    assert [json.loads(line)["event"] for line in stderr.getvalue().splitlines()] == ["driver.abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("output", "settings", "events"),
+    [
+        ({}, {}, ["driver.abandoned"]),
+        ({"json": True}, {}, ["job.finished", "driver.fenced", "driver.abandoned"]),
+        ({}, {"level": "info"}, ["job.finished", "driver.abandoned"]),
+        ({}, {"format": "json"}, ["job.finished", "driver.abandoned"]),
+    ],
+)
+def test_where_a_command_uses_words_it_logs_only_warnings_unless_asked_for_more(monkeypatch, output, settings, events):
+    stderr = redirect(monkeypatch)
+    configure_logging(Output(**output), Settings(log=settings))
+    logger = structlog.get_logger()
+    logger.info("job.finished")
+    logger.warning("driver.fenced")
+    logger.warning("driver.abandoned")
+    assert [json.loads(line)["event"] for line in stderr.getvalue().splitlines()] == events

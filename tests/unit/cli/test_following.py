@@ -15,7 +15,7 @@ from orchestrator.journal.values import Away
 UNTIL = "The journal does not answer; it is waited for until "
 
 
-def test_a_journal_that_does_not_answer_is_told_once_and_that_it_answers_again(monkeypatch, capsys):
+def test_a_journal_that_does_not_answer_and_a_process_that_takes_over_are_told_once(monkeypatch, capsys):
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.0)
     found = [None, Away(left_ms=30_000), Away(left_ms=29_000), None, None, Away(left_ms=None)]
 
@@ -27,7 +27,7 @@ def test_a_journal_that_does_not_answer_is_told_once_and_that_it_answers_again(m
                 over.set()
             return found[0] if len(found) == 1 else found.pop(0)
 
-        handle = SimpleNamespace(id="j1", journal_away=away)
+        handle = SimpleNamespace(id="j1", journal_away=away, overtaken=lambda: int(len(found) < 3))
         jobs = [following.Followed(handle, flags="")]  # type: ignore[arg-type]
         watching = asyncio.create_task(following._watch(jobs, Console(Output()), SystemClock()))
         await over.wait()
@@ -38,6 +38,7 @@ def test_a_journal_that_does_not_answer_is_told_once_and_that_it_answers_again(m
     assert [line.partition(";")[0] for line in told] == [
         "The journal does not answer",
         "The journal answers again.",
+        "Another process took over",
         "The journal does not answer",
     ]
 
