@@ -34,7 +34,7 @@ from orchestrator.model import BATCH_LIFE_MS, Phase
 from orchestrator.schedule import messages as m
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.claiming import Claiming
-from orchestrator.schedule.knowledge import Knowledge
+from orchestrator.schedule.knowledge import FAILURES_IN_VAIN_MAX, Knowledge
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.seeking import is_sought
 from orchestrator.schedule.state import Limits, TrackedChunk, TrackedJob, steps_of
@@ -187,7 +187,7 @@ class Scheduler:
                 if not self.turns.fits(chunk):
                     yield self._make_smaller(chunk)
                 elif self._is_to_blame(chunk):
-                    if job.completed == 0:
+                    if job.completed == 0 or self._is_in_vain(chunk):
                         job.stop(Stop.BATCHES_FAILED)
                         break
                     yield self._isolate(chunk)
@@ -202,7 +202,7 @@ class Scheduler:
 
     def _isolate(self, chunk: TrackedChunk) -> m.Command:
         chunk.begin()
-        if chunk.rows == 1 or chunk.depth >= self.limits.isolate_depth_max:
+        if self._is_smallest(chunk):
             return m.RefuseChunk(chunk=chunk.id)
         return m.SplitChunk(chunk=chunk.id, rows_max=-(-chunk.rows // 2))
 
@@ -214,6 +214,16 @@ class Scheduler:
         if job.at_work or any(not c.let_go for c in job.moving):
             return False
         return self.turns.look(job, held=[]) == (None, None)
+
+    def _is_in_vain(self, chunk: TrackedChunk) -> bool:
+        """Tell whether everything fails, so that it is Marketo's fault, and cutting would find fault with sound rows."""
+        job = chunk.job
+        if job.completed > chunk.failed_at_completion or len(list(self.turns.unsendable(job))) == 1:
+            return False
+        return self._is_smallest(chunk) or job.failed_in_a_row >= FAILURES_IN_VAIN_MAX
+
+    def _is_smallest(self, chunk: TrackedChunk) -> bool:
+        return chunk.rows == 1 or chunk.depth >= self.limits.isolate_depth_max
 
     def _submission(self, now_ms: int) -> Iterator[m.Command]:
         lane = self.known.lane

@@ -29,6 +29,7 @@ from orchestrator.schedule.state import (
 from orchestrator.schedule.waits import Gate, Patience
 
 FAILURES_IN_A_ROW_MAX = 2  # whole batches failed before any completed: stop the job
+FAILURES_IN_VAIN_MAX = 20  # the same after some had completed, while nothing is left that has not failed
 QUEUED_ALONE_MS = 30_000  # among the oldest batches, one that still waits then waits for others' batches
 SILENCE_MAX_MS = 60_000  # after a longer one, finding a batch finished does not tell how long it took
 
