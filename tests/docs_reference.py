@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.cli.main import app
 from orchestrator.config import Settings, Subscription
-from orchestrator.marketo.codes import CODES, STATUSES, UNDOCUMENTED
+from orchestrator.marketo.codes import CODES, STATUSES, UNDOCUMENTED, Action
 from orchestrator.origins import CREDENTIALS, RESERVED_VARIABLES
 from orchestrator.schedule.state import FINAL, STEPS
 
@@ -277,6 +277,8 @@ GONE = (
     "then its rows are `unknown`."
 )
 
+FOREIGN = f" Of an upload that was sent whole {Action.DOUBT.value}."
+
 
 def answers_page() -> str:
     """Return the page of Marketo's codes and HTTP statuses."""
@@ -288,7 +290,8 @@ def answers_page() -> str:
         lines = [f"| {column} | Marketo says | what is done |", "|---|---|---|"]
         for code, row in sorted(rows.items(), key=lambda item: (len(item[0]), item[0])):
             done = row.action.value[0].upper() + row.action.value[1:]
-            lines.append(f"| {code} | {row.wording.replace('%s', '…')} | {done}.{GONE if row.gone else ''} |")
+            more = f"{GONE if row.gone else ''}{FOREIGN if row.foreign else ''}"
+            lines.append(f"| {code} | {row.wording.replace('%s', '…')} | {done}.{more} |")
         parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
     other = f"Any other code, and any answer that makes no sense: {UNDOCUMENTED.action.value}."
     parts.append(f"{textwrap.fill(other, 120)}\n")

@@ -57,6 +57,9 @@ class ResultBody(StrEnum):
 # --- the envelope ------------------------------------------------------------------------------------
 
 
+_SENT_WHOLE = "It was sent whole, so a batch may exist: it must not be sent again at once."
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What all of Marketo's JSON answers have in common."""
@@ -162,14 +165,13 @@ def _garbage(what: str, status: int, content_type: str, body: bytes) -> str:
     return f"Marketo's answer to {what} cannot be read (HTTP {status}, {kind}, {len(body)} bytes)"
 
 
-def redirected(what: str, status: int, location: str) -> InvalidRequest:
-    """Return the error of a redirect; ``location`` is its scheme and host alone."""
+def redirected(what: str, status: int, location: str, *, sent_whole: bool) -> InvalidRequest | DeliveryUnknown:
+    """Return the error of a redirect; ``location`` is its scheme and host alone, ``sent_whole`` is said of an upload."""
     where = f" to {clean(location)}" if location else ""
-    return InvalidRequest(
-        f"{what.capitalize()} was redirected{where} (HTTP {status}), and credentials are not carried elsewhere. "
-        + STATUSES["3xx"].advice,
-        code=str(status),
-    )
+    words = f"{what.capitalize()} was redirected{where} (HTTP {status}), and credentials are not carried elsewhere"
+    if sent_whole:
+        return DeliveryUnknown(f"{words}. {_SENT_WHOLE}", code=str(status))
+    return InvalidRequest(f"{words}. {STATUSES['3xx'].advice}", code=str(status))
 
 
 def read_envelope(what: str, status: int, content_type: str, body: bytes) -> Envelope:
@@ -213,7 +215,7 @@ def parse_create(status: int, content_type: str, body: bytes) -> Created:
     else:
         why, code = _garbage(what, status, content_type, body), None
     raise DeliveryUnknown(
-        f"{why}. It was sent whole, so a batch may exist: it must not be sent again at once.",
+        f"{why}. {_SENT_WHOLE}",
         code=code,
         request_id=envelope.request_id if envelope else None,
     )

@@ -78,6 +78,7 @@ class Code:
     wording: str  # as Marketo words it, with ``%s`` for what varies
     advice: str  # what comes next, for people
     gone: bool = False  # about a batch: Marketo does not know it, or no longer
+    foreign: bool = False  # Marketo does not answer so; who does may have let an upload that was sent whole through
 
     @property
     def error(self) -> type[Refused]:
@@ -87,7 +88,7 @@ class Code:
     @property
     def settled(self) -> bool:
         """Tell whether Marketo certainly made nothing of an upload that was sent whole."""
-        return self.action is not Action.DOUBT
+        return self.action is not Action.DOUBT and not self.foreign
 
 
 _REPEATED = "It is tried again by itself."
@@ -178,8 +179,8 @@ STATUSES: Mapping[str, Code] = MappingProxyType(
         "413": Code(Action.SPLIT, "Request Entity Too Large", "The upload has to be cut into smaller ones."),
         "414": Code(Action.STOP_JOB, "URI Too Long", "Shorten the names in the target."),
         "415": Code(Action.STOP_JOB, "Unsupported Media Type", _SEE_ADDRESS),
-        "429": Code(Action.WAIT_FOR_WINDOW, "Too Many Requests", _REPEATED),
-        "3xx": Code(Action.STOP_JOB, "a redirect", _SEE_ADDRESS),
+        "429": Code(Action.WAIT_FOR_WINDOW, "Too Many Requests", _REPEATED, foreign=True),
+        "3xx": Code(Action.STOP_JOB, "a redirect", _SEE_ADDRESS, foreign=True),
         "5xx": Code(Action.DOUBT, "a fault of the gateway or of Marketo", _REPEATED),
     }
 )

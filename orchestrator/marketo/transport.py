@@ -140,7 +140,9 @@ class Transport:
             )
             try:
                 if 300 <= response.status <= 399 and response.status != 303:
-                    raise answers.redirected(what, response.status, _origin(response.headers.get("Location", "")))
+                    origin = _origin(response.headers.get("Location", ""))
+                    sent_whole = isinstance(data, Upload) and data.delivery.handed_over
+                    raise answers.redirected(what, response.status, origin, sent_whole=sent_whole)
                 yield response
             finally:
                 response.close()

@@ -142,6 +142,7 @@ def test_certain_refusals_made_no_batch(code):
         (303, HTML, b""),
         (408, HTML, b""),
         (418, HTML, b""),
+        (429, HTML, b""),
     ],
 )
 def test_everything_else_leaves_open_whether_there_is_a_batch(status, content_type, body):
@@ -152,7 +153,7 @@ def test_everything_else_leaves_open_whether_there_is_a_batch(status, content_ty
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(413, TooLarge), (401, TokenExpired), (403, AccessDenied), (404, InvalidRequest), (429, RateLimited)],
+    [(413, TooLarge), (401, TokenExpired), (403, AccessDenied), (404, InvalidRequest)],
 )
 def test_gateways_refuse_by_status_alone(status, kind):
     with pytest.raises(kind) as error:

@@ -289,13 +289,25 @@ def test_an_address_that_speaks_no_tls():
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(status):
-    peer = Peer(answering(status, b"", Location="http://user:pw@elsewhere.example/steal?x=1"))
-    outcome = create(peer)
-    assert type(outcome) is InvalidRequest
-    assert "http://elsewhere.example" in str(outcome)
-    assert "pw" not in str(outcome)
-    assert len(peer.calls) == 1
+def test_a_redirect_is_not_followed_and_leaves_open_what_became_of_an_upload_that_was_sent_whole(status):
+    location = "http://user:pw@elsewhere.example/steal?x=1"
+
+    async def at_once(call: Call) -> None:
+        call.writer.transport.pause_reading()
+        await call.answer(status, b"", Location=location)
+
+    for handler, rows, kind in (
+        (answering(status, b"", Location=location), Rows(), DeliveryUnknown),
+        (at_once, BIG, InvalidRequest),
+    ):
+        peer, delivery = Peer(handler), Delivery()
+        outcome = create(peer, rows=rows, delivery=delivery)
+        assert type(outcome) is kind
+        assert delivery.handed_over is (kind is DeliveryUnknown)
+        assert outcome.code == str(status)
+        assert "http://elsewhere.example" in str(outcome)
+        assert "pw" not in str(outcome)
+        assert len(peer.calls) == 1
 
 
 def test_a_full_queue_is_said_by_its_code():

@@ -37,7 +37,8 @@ def test_every_code_of_the_contract_has_one_action(action):
     assert {status for status, row in STATUSES.items() if row.action is action} == set(statuses.split())
     for row in [*CODES.values(), *STATUSES.values()]:
         if row.action is action:
-            assert (row.error, row.settled) == (error, action.name != "DOUBT")
+            assert (row.error, row.settled) == (error, action.name != "DOUBT" and not row.foreign)
+    assert {status for status, row in {**CODES, **STATUSES}.items() if row.foreign} == {"429", "3xx"}
 
 
 def test_the_table_holds_the_contracts_codes_and_no_others():
