@@ -7,6 +7,7 @@ logged or written down; a message names the address without them.
 from __future__ import annotations
 
 import base64
+import ssl
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,7 +50,15 @@ async def fetch(address: str, *, name: str, workspace: Workspace, stem: str, htt
             auto_decompress=False,  # what is compressed is known by its first bytes
             read_bufsize=BLOCK_BYTES,
         ) as session:
-            response = await _answer(session, address, name=name, http=http)
+            try:
+                response = await _answer(session, address, name=name, http=http)
+            except (ssl.CertificateError, aiohttp.ClientConnectorCertificateError):  # which are a `ValueError`, too
+                raise
+            except ValueError:  # of what parses addresses and names of hosts
+                raise SourceError(
+                    f"{name}: that is no address, or the server redirects to one that is none. Check it, or tell the "
+                    "server's owner."
+                ) from None
             async with response:
                 return await _save(response, name=name, workspace=workspace, stem=stem, offload=offload)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -88,12 +97,7 @@ async def _answer(session: aiohttp.ClientSession, address: str, *, name: str, ht
                 f"{name}: the server answers {response.status} ({response.reason or 'no reason'}). Check the address, "
                 "and whether it has expired or needs to be signed in to."
             )
-        try:
-            url = url.join(URL(location))
-        except ValueError:
-            raise SourceError(
-                f"{name}: the server redirects to an address that is none. Tell its owner, or name another one."
-            ) from None
+        url = url.join(URL(location))
     raise SourceError(f"{name}: the server redirects more than {REDIRECTS_MAX} times. Check the address.")
 
 

@@ -29,6 +29,7 @@ class Site:
 
     def __init__(self) -> None:
         self.asked: list[web.Request] = []
+        self.astray = ""
         self.application = web.Application()
         self.application.router.add_get("/{name:.*}", self._serve)
 
@@ -37,6 +38,8 @@ class Site:
         name = request.match_info["name"]
         if name.startswith("to/"):
             raise web.HTTPFound(name.removeprefix("to/"))
+        if name == "astray":
+            return web.Response(status=302, headers={"Location": self.astray})
         if name == "round":
             raise web.HTTPFound("/round")
         if name == "away":
@@ -99,6 +102,40 @@ def test_redirects_are_followed(workspace):
 def test_redirects_lead_to_safe_places_only(workspace, where):
     with pytest.raises(ConfigError, match="not read from, or not redirected to; use https://"):
         run(workspace, f"to/{where}")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "https:///x.csv",
+        "https:x",
+        "https://user@/x",
+        "https://[/x",
+        "https://h:99999/x",
+        f"https://{'a' * 70}.example/x",
+        "https://\u2100.example/x",
+        "https://a..b/x",
+        "mailto:x",
+    ],
+)
+def test_a_redirect_to_what_is_no_address_is_told(workspace, where):
+    site = Site()
+    site.astray = where
+    with pytest.raises((SourceError, ConfigError), match=r"http://127\.0\.0\.1:\d+/astray: "):
+        run(workspace, "astray", site=site)
+    assert nothing_left(workspace)
+
+
+@pytest.mark.parametrize("address", ["https:///x.csv", "https://[::1/x.csv", f"https://{'a' * 70}.example/x.csv"])
+def test_an_address_that_is_none_is_told(workspace, address):
+    async def go() -> None:
+        async with Offload() as offload:
+            await fetch(
+                address, name="NAME", workspace=workspace, stem="0", http=Http(trust_env=False), offload=offload
+            )
+
+    with pytest.raises(SourceError, match="NAME: that is no address"):
+        asyncio.run(go())
 
 
 def test_credentials_are_for_the_server_that_was_named(workspace):
