@@ -23,6 +23,9 @@ ENDS_MIN = 4  # fewer tell nothing of how times vary
 ENDS_ENOUGH = 30  # so many are looked back on, even if fewer rows are left
 ENDS_MAX = 500
 PAUSE_MS = 3_600_000  # after a longer time without any end the job begins anew: it stood still, or nobody drove it
+FIRST_LOOK_MS = (
+    30_000  # by then whoever begins to drive has asked after all batches: the longest time between two polls
+)
 TOGETHER = 2  # batches may end at the same time: Marketo's importers
 LONG = 6  # parts of the time looked back on; what varies from one to the next is seen, too
 NINE_OF_TEN = 1.2816  # standard deviations above the average
@@ -80,10 +83,12 @@ def without_idleness(ends: Iterable[tuple[int, int, int]]) -> list[tuple[int, in
 def in_one_drive(ends: Sequence[tuple[int, int]], begun_ms: int) -> tuple[Sequence[tuple[int, int]], bool]:
     """Return the ends since a process began to drive; while they are too few to tell, True and those before it.
 
-    Between the two nobody drove, for seconds or for an hour, and that says nothing of how fast rows go.
+    Between the two nobody drove, for seconds or for an hour, and that says nothing of how fast rows go.  What is found
+    ended at the beginning did so in that time, nobody knows when, so it tells nothing either.
     """
     place = bisect_left(ends, begun_ms, key=lambda end: end[0])
-    before, since = ends[:place], ends[place:]
+    looked = bisect_left(ends, begun_ms + FIRST_LOOK_MS, key=lambda end: end[0]) if place else 0
+    before, since = ends[:place], ends[looked:]
     return (since, False) if len(since) >= ENDS_MIN or not before else (before, True)
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.report.eta import ENDS_MIN, PAUSE_MS, expect, without_idleness
+from orchestrator.report.eta import ENDS_MIN, FIRST_LOOK_MS, PAUSE_MS, expect, in_one_drive, without_idleness
 
 MINUTE_MS = 60_000
 
@@ -80,6 +80,16 @@ def test_what_ended_before_there_was_nothing_to_do_does_not_count():
     assert len(without_idleness([*small, *large, waited])) == 5
     chained = [(3_000, 1, 2_500), (2_600, 1, 1_500), (1_600, 1, 0), (1_400, 1, 0)]
     assert [at_ms for at_ms, _ in without_idleness(chained)] == [1_400, 1_600, 2_600, 3_000]
+
+
+def test_what_a_driver_finds_ended_when_it_begins_says_nothing_of_the_pace():
+    before, begun_ms = steady(6), 60 * MINUTE_MS
+    found = [(begun_ms + 500 * number, 100) for number in range(1, 9)]  # they ended while nobody looked
+    assert in_one_drive([*before, *found], begun_ms) == (before, True)
+    since = [(begun_ms + FIRST_LOOK_MS + at_ms, rows) for at_ms, rows in steady(4)]
+    assert in_one_drive([*before, *found, *since[1:]], begun_ms) == (before, True)
+    assert in_one_drive([*before, *found, *since], begun_ms) == (since, False)
+    assert in_one_drive(found, begun_ms) == (found, False)  # nobody drove before, so nothing was there to be found
 
 
 def test_nine_of_ten_jobs_end_before_the_second_moment_and_about_half_before_the_first():
