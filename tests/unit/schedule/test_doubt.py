@@ -317,6 +317,23 @@ def test_nor_does_a_wait_for_the_quota(sent):
     assert story.heart.known.chunk(ChunkId(2)).hold_until_ms == DAY_MS + HOLD_MS
 
 
+def test_nor_do_calls_that_failed_for_long():
+    story = Story()
+    story.job(chunk(1))
+    story.send(1)
+    at_ms = 5_000
+    for _ in range(9):
+        assert "poll 1" in story.decide(at_ms=at_ms)
+        story.tell(m.CallFailed(chunk=ChunkId(1), cause=Cause.TRANSIENT))
+        at_ms = story.heart.known.chunk(ChunkId(1)).due_ms
+    story.finish(1, at_ms=at_ms)
+    story.job(chunk(2), name="b")
+    assert "submit 2" in story.decide()
+    story.lost(2)
+    assert at_ms > HOLD_MS
+    assert story.heart.known.chunk(ChunkId(2)).hold_until_ms == at_ms + HOLD_MS
+
+
 # --- jobs that nobody sends ----------------------------------------------------------------------------------
 
 
@@ -577,3 +594,15 @@ def test_looking_for_it_is_given_up_for_the_users_own_decision():
     story.lost(1)
     story.job(on_unknown=OnUnknown.HOLD)
     assert story.decide(at_ms=30_000)[0] == "finish a held"
+
+
+def test_what_was_lost_while_another_one_was_looked_for_has_its_own_time_to_settle():
+    story = Story()
+    story.job(chunk(1), chunk(2), on_unknown=OnUnknown.PROBE)
+    story.decide()
+    story.lost(1)
+    assert "submit 2 after 5000 of transient" in story.decide(at_ms=29_999)
+    assert story.decide(at_ms=30_000)[0] == "seek 1"
+    story.lost(2)
+    sought(story, 1, 2, again_ms=35_000)
+    assert [story.heart.known.chunk(ChunkId(number)).seek_ms for number in (1, 2)] == [35_000, 60_000]

@@ -145,6 +145,24 @@ def test_others_have_left_when_a_batch_sent_behind_them_is_finished():
     assert "crowded" not in story.state()
 
 
+def test_when_others_have_left_one_more_is_tried_at_once():
+    story = Story()
+    story.job(*map(chunk, range(1, 14)))
+    story.send(1)
+    for at_ms, one_more_ms in ((0, 5_000), (5_000, 15_000), (15_000, 35_000)):
+        assert any(command.startswith("submit 2") for command in story.decide(at_ms=at_ms))
+        if at_ms:
+            story.polled(1, BatchStatus.IMPORTING)
+        story.deferred(2, Cause.QUEUE_FULL)
+        assert story.state()["one_more"] == one_more_ms
+    assert story.finish(1, at_ms=22_500)[0].startswith("submit 2")
+    story.accepted(2)  # behind theirs
+    assert story.decide() == ["wait 27500"]  # not one more before 35000
+    assert story.finish(2, at_ms=27_500)[0].startswith("submit 3")
+    story.accepted(3)
+    assert any(command.startswith("submit 4") for command in story.decide())
+
+
 def test_a_batch_that_waits_although_it_is_the_oldest_tells_of_others():
     story = Story()
     story.job(*map(chunk, range(1, 7)))
