@@ -13,12 +13,11 @@ from pathlib import Path
 
 from orchestrator.desk import space_of
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import ENDED
 from orchestrator.model import BatchId, Chunk, ChunkId, Job, JobId, JobState, Phase
 from orchestrator.offload import Offload
 from orchestrator.outcome import claims_path, job_directory
 from orchestrator.schedule.state import IN_FLIGHT
-
-_ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 
 
 class Why(StrEnum):
@@ -96,7 +95,7 @@ async def _under_way(journal: Journal, job: Job, state_dir: Path) -> list[_Candi
     for other in await journal.occupying(job.host, since_ms=0):
         for chunk in await journal.chunks(other.id):
             kept = _elsewhere(job, other) or claims_path(job_directory(state_dir, other), chunk).exists()
-            if chunk.phase in IN_FLIGHT and (kept or other.state not in _ENDED):
+            if chunk.phase in IN_FLIGHT and (kept or other.state not in ENDED):
                 found.append(_Candidate(job=other, chunk=chunk))
     return found
 

@@ -19,13 +19,13 @@ from orchestrator.finishing import Finisher
 from orchestrator.following import UNFINISHED
 from orchestrator.home import not_at
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, JobValues, Told
+from orchestrator.journal.values import ENDED
 from orchestrator.keeping import Means
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Wish
 from orchestrator.outcome import job_directory
 from orchestrator.report.summary import iso
 from orchestrator.schedule.messages import Stop
 
-_ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)
 _STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
 AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
 _UNSENT: Final = (Phase.READY, Phase.CANCELLED)
@@ -91,7 +91,7 @@ class Control:
 
     async def _cancelling(self, job: Job) -> JobValues | None:
         """Return what else changes of a job that is to be cancelled; None: nothing does, not even what is wanted."""
-        if job.state in _ENDED:
+        if job.state in ENDED:
             return None
         if job.state in _STOPPED and job.started_ms is not None:  # it goes on, to its end
             return {"state": JobState.RUNNING, "finished_ms": None, "exit_code": None, "exit_reasons": ()}

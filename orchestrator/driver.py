@@ -30,7 +30,7 @@ from orchestrator.home import not_at
 from orchestrator.housekeeping import Housekeeping
 from orchestrator.journal.changes import Told, UsageTold
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import ENDED, DayCalls, Lease
+from orchestrator.journal.values import ALIVE, ENDED, DayCalls, Lease
 from orchestrator.marketo.client import Client
 from orchestrator.marketo.day import next_try_ms, quota_day
 from orchestrator.model import Home, Job, JobId, JobState, Phase, Share, Wish
@@ -52,7 +52,6 @@ USAGE_ASKED_EVERY_S = 1_800.0  # Marketo counts some minutes late, so more often
 # can be told from what was there before.
 USAGE_WAITED_FOR_S = 5.0
 
-ALIVE = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # jobs of which something may be under way
 UNDER_WAY = (*IN_FLIGHT, Phase.COLLECTING)
 STOPS = {Wish.PAUSE: Stop.PAUSED, Wish.CANCEL: Stop.CANCELLED}
 

@@ -18,13 +18,12 @@ from typing import Final
 from orchestrator.errors import AlreadyGiven, SourceError
 from orchestrator.journal.changes import SourceMoved
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.values import ALIVE, GIVEN
 from orchestrator.log import library_logger
 from orchestrator.model import IfKnown, Job, JobId, JobState, Source, Span, Target
 from orchestrator.offload import Offload
 from orchestrator.source.opening import inspect, sha256_of
 
-GIVEN: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE, JobState.COMPLETE)
-UNFINISHED: Final = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE)
 _PIECE_BYTES: Final = 1 << 20
 
 
@@ -107,7 +106,7 @@ class Ledger:
             if own.content == own.absolute and given.content == given.absolute and not is_there(own)
         ]
         if moved:
-            await self._journal.write_unfenced(moved, only_from=UNFINISHED)
+            await self._journal.write_unfenced(moved, only_from=ALIVE)
 
     async def _same(
         self, other: Job, target: Target, sources: Sequence[Source], fingerprint: str, unlike: set[JobId]

@@ -10,7 +10,8 @@ from pathlib import Path
 from orchestrator.errors import ConfigError, SourceError
 from orchestrator.journal.changes import SourceMoved
 from orchestrator.journal.journal import Journal
-from orchestrator.ledger import UNFINISHED, has_piece
+from orchestrator.journal.values import ALIVE
+from orchestrator.ledger import has_piece
 from orchestrator.log import library_logger
 from orchestrator.model import Chunk, Job, Source
 from orchestrator.offload import Offload
@@ -35,7 +36,7 @@ async def move(journal: Journal, offload: Offload, job: Job, places: Mapping[str
         moved = replace(moved, identity=inspect(moved.content, given=new, allow_empty=True))
         await _compare(offload, source, moved, [chunk for chunk in chunks if chunk.span.source == source.index], new)
         changes.append(SourceMoved(job_id=job.id, index=source.index, absolute=moved.absolute, identity=moved.identity))
-    if not await journal.write_unfenced(changes, only_from=UNFINISHED):
+    if not await journal.write_unfenced(changes, only_from=ALIVE):
         raise ConfigError(f"job {job.id} has ended meanwhile, so its sources are not needed any more")
 
 

@@ -27,8 +27,8 @@ from orchestrator.model import (
     Target,
 )
 
-UNFINISHED: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
-NOT_IMPORTED: Final = (Phase.READY, *UNFINISHED)
+IN_FLIGHT: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.UNKNOWN)
+NOT_IMPORTED: Final = (Phase.READY, *IN_FLIGHT)
 OTHERS: Final = "others"  # in place of a kind of calls: those that others made
 _NAMED_MAX: Final = 5  # job ids that an ambiguous prefix is answered with: what one line of a terminal holds
 _KEPT: Final = jobs.c.pruned_ms.is_(None)  # the others are being removed
@@ -249,7 +249,7 @@ def longest_batch_ms(connection: Connection, host: str, since_ms: int) -> int:
 
 def occupying(connection: Connection, host: str, since_ms: int) -> list[Job]:
     """Return a subscription's jobs with chunks sent since a moment whose batch is not known to be finished."""
-    sent = select(chunks.c.job_id).where(chunks.c.phase.in_(UNFINISHED), chunks.c.submitted_ms >= since_ms)
+    sent = select(chunks.c.job_id).where(chunks.c.phase.in_(IN_FLIGHT), chunks.c.submitted_ms >= since_ms)
     query = select(jobs).where(_KEPT, jobs.c.host == host, jobs.c.id.in_(sent)).order_by(jobs.c.created_ms, jobs.c.id)
     return [codec.unpack_job(row) for row in fetch(connection, query)]
 

@@ -14,9 +14,8 @@ from sqlalchemy import Connection, and_, delete, false, or_, select, update
 from orchestrator.errors import JournalError
 from orchestrator.journal.changes import SourceHashed, SourceMoved
 from orchestrator.journal.schema import events, findings, jobs, sources
+from orchestrator.journal.values import GIVEN
 from orchestrator.model import IfKnown, Job, JobId, JobState
-
-_GIVEN = (JobState.RUNNING, JobState.PAUSED, JobState.INCOMPLETE, JobState.COMPLETE)
 
 
 def is_given(connection: Connection, job: Job, fingerprint: str | None, unlike: Collection[JobId]) -> bool:
@@ -26,7 +25,7 @@ def is_given(connection: Connection, job: Job, fingerprint: str | None, unlike: 
         keyed = (jobs.c.key == job.key, jobs.c.fingerprint.is_not(None), jobs.c.state != JobState.FAILED)
         same.append(and_(*keyed))
     if job.options.if_known is not IfKnown.AGAIN:
-        same.append(and_(jobs.c.fingerprint == fingerprint, jobs.c.state.in_(_GIVEN), jobs.c.id.not_in(unlike)))
+        same.append(and_(jobs.c.fingerprint == fingerprint, jobs.c.state.in_(GIVEN), jobs.c.id.not_in(unlike)))
     others = (jobs.c.host == job.host, jobs.c.id != job.id, jobs.c.pruned_ms.is_(None))  # a pruned one is forgotten
     query = select(jobs.c.id).where(*others, or_(false(), *same))
     return connection.execute(query.limit(1)).first() is not None

@@ -10,7 +10,9 @@ from orchestrator.events import EtaForetold
 from orchestrator.model import Job, JobState, Phase
 
 SILENT_MS: Final = 20_000  # a driver gives a sign of life every second; a lease without one for so long is stale
-ENDED = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
+ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
+ALIVE: Final = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # something of these may be under way
+GIVEN: Final = (*ALIVE, JobState.COMPLETE)  # what these import is not imported once more unless that is asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

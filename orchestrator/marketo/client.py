@@ -140,10 +140,6 @@ class Client:
             await self._tokens.lease()
         return Identity(api_user=self._tokens.scope, emulator=self._emulator, date=self._date)
 
-    def token_remaining_ms(self) -> int:
-        """Return how long the token in hand still lives."""
-        return self._tokens.remaining_ms()
-
     async def create(
         self,
         target: Target,
