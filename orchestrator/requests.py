@@ -77,9 +77,13 @@ class ImportRequest:
         """Refuse names that cannot be written down, for they come from bytes that are no UTF-8, and what is wrong.
 
         Raises:
-            ConfigError: the job's name, its key or a label is one; the encoding does not exist, or the mapping is wrong.
+            ConfigError: the job's name, its key or a label is one, or the key is empty; the encoding does not exist, or the mapping is wrong.
 
         """
+        if self.key == "":
+            raise ConfigError(
+                "the job's key is empty, as that of every other job would be; give it one, or none (--key)"
+            )
         if self.mapping is not None:
             parse(self.mapping)
         for text in (self.name or "", self.key or "", *self.labels, *self.labels.values()):

@@ -194,3 +194,9 @@ def test_a_moved_source_is_given_with_both_places(text):
 def test_a_moved_source_that_may_be_one_or_another_is_refused():
     with pytest.raises(ConfigError, match="the job has both a or a=b"):
         places_of(["a=b=c"], ["a", "a=b"])
+
+
+def test_a_key_that_is_empty_is_no_key():
+    assert ImportFlags(key=" ").request(["a.csv"]).key == " "
+    with pytest.raises(ConfigError, match=r"the job's key is empty.*\(--key\)"):
+        ImportFlags(key="").request(["a.csv"])
