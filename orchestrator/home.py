@@ -39,7 +39,7 @@ def read_home(state_dir: Path, rng: Random) -> Home:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in PASSING:
             raise FileUnwritten(
-                f"{path} cannot be used now: {error.strerror}; make room there, then try again with the same directory"
+                f"{path} cannot be used now: {error.strerror}; when that is mended, try again with the same directory"
             ) from error
         what = error.strerror if isinstance(error, OSError) else "it is not what this program wrote"
         raise ConfigError(

@@ -28,6 +28,7 @@ class Console:
         self.verbose = output.verbose
         self._color = not output.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._listening = True
+        self.unwritten = False  # whether what was asked for could not be written, though somebody waits for it
         self.input_is_data = False  # whether standard input is read as a source, and so has no answers
 
     @property
@@ -70,7 +71,7 @@ class Console:
     def data(self, text: str, *, mark: str = "", style: str | None = None) -> None:
         """Write what was asked for, behind a mark that may be colored."""
         colored = style is not None and self._color and sys.stdout.isatty()
-        self._write((_styled(mark, style) if colored and style else mark) + printable(text) + "\n")
+        self._write((_styled(mark, style) if colored and style else mark) + printable(text) + "\n", asked=True)
 
     def line(self, value: Mapping[str, Any]) -> None:
         """Write one JSON value on one line."""
@@ -78,7 +79,7 @@ class Console:
 
     def document(self, value: object) -> None:
         """Write one JSON value for people and programs."""
-        self._write(json.dumps(value, ensure_ascii=_narrow(), indent=2) + "\n")
+        self._write(json.dumps(value, ensure_ascii=_narrow(), indent=2) + "\n", asked=True)
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Tell something to whoever watches, unless they want quiet."""
@@ -94,8 +95,11 @@ class Console:
         except OSError:  # nobody listens any more; that is no reason to stop working
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
-    def _write(self, text: str) -> None:
-        """Write to standard output; once its reader is gone, the command goes on without it."""
+    def _write(self, text: str, *, asked: bool = False) -> None:
+        """Write to standard output; once its reader is gone, the command goes on without it.
+
+        An answer that was ``asked`` for is all that a command is there for; events go along with its work.
+        """
         if not self._listening:
             return
         try:
@@ -105,6 +109,7 @@ class Console:
             self._listening = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
             if not isinstance(error, BrokenPipeError):
+                self.unwritten = asked
                 self.insist(f"Error: standard output cannot be written to: {error.strerror}", "bad")
 
 

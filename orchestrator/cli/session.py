@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import io
 import os
 import re
 import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 
 import structlog
 
@@ -54,6 +56,8 @@ _SECRET = re.compile(r"secret[\"']?\s*=", re.IGNORECASE)  # the setting itself, 
 
 _TOLD = ("driver.fenced", "driver.cut_off", "quota.reached")  # what words tell to whoever follows a job
 
+_DESCRIPTORS_MIN = 16  # the loop has 3, a journal 5, a call 1; the rest is for files that are read or written
+
 # What codes mean if they end a command that has begun with nothing.
 _NOTHING_BEGUN = {
     ExitCode.SIGINT: "stopped on request",
@@ -95,19 +99,47 @@ def configure_logging(output: Output, settings: Settings) -> None:
 def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> ExitCode:
     """Run a command's asynchronous body; every error becomes words and an exit code."""
     console = Console(output)
-    flags = same_flags(output) if isinstance(output, Common) else ""
+    flags = ""
     _end_of_start()
 
     async def run() -> ExitCode:
         return await body(console)
 
     try:
-        return asyncio.run(run())
+        flags = same_flags(output) if isinstance(output, Common) else ""
+        _require_descriptors()
+        code = asyncio.run(run())
+        if code is ExitCode.OK and console.unwritten:
+            code = ExitCode.INTERRUPTED
+            tell_code(console, code, meaning="what was asked for could not be written to standard output")
+        return code
     except BaseExceptionGroup as group:
         error = first_of(group)
         return explain(console, error, next_command=_next_command(error, flags))
     except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001  # told, not hidden
         return explain(console, error, next_command=_next_command(error, flags))
+
+
+def _require_descriptors() -> None:
+    """Raise what the system says if this process may not open as many files as any command needs."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _DESCRIPTORS_MIN:
+            opened.append(os.dup(sys.stderr.fileno()))
+    except io.UnsupportedOperation:  # no file of the system is behind it: somebody else's program
+        pass
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _is_nowhere() -> bool:
+    """Tell whether the working directory was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _end_of_start() -> None:
@@ -137,7 +169,7 @@ def explain(
     code = exit_code_of(error) if code is None else code
     if isinstance(error, OrchestratorError):
         console.insist(f"Error: {log.redact_text(str(error))}", "bad")
-    elif isinstance(error, OSError) and error.errno in PASSING | DENIED:
+    elif isinstance(error, OSError) and code in (ExitCode.INTERRUPTED, ExitCode.USAGE):
         console.insist(f"Error: {error.strerror}: {_advice(error)}", "bad")
     elif code is ExitCode.INTERNAL:
         console.insist(f"Error: unexpected {type(error).__name__}; --verbose shows where", "bad")
@@ -160,6 +192,8 @@ def _advice(error: OSError) -> str:
     """Say what helps against a fault of the operating system that no other place has put into words."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "let this process open more files (ulimit -n), then try again"
+    if error.errno == errno.ENOENT:
+        return "the working directory was removed; change to one that exists"
     if error.errno in DENIED:
         return f"give this user access to {error.filename or 'state.dir and the directory of the reports'}"
     return "make room where state.dir and the reports are"
@@ -202,6 +236,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
         case OSError() if error.errno in PASSING:
             return ExitCode.INTERRUPTED
         case OSError() if error.errno in DENIED:
+            return ExitCode.USAGE
+        case FileNotFoundError() if _is_nowhere():
             return ExitCode.USAGE
         case ConfigError() | JournalVersionUnknown() | JournalUnusable():
             return ExitCode.USAGE

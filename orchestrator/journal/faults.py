@@ -48,6 +48,7 @@ _KINDS: Final[Mapping[type[JournalError], tuple[int, ...]]] = {
     JournalForbidden: (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN),
 }
 _WRONG_PATH: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
+_FILES: Final = 4  # that SQLite opens: the database, its log and index, and their directory
 _DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 _KINDS_OF_FILES: Final[Mapping[type[JournalError], Collection[int]]] = {
     JournalStalled: PASSING,
@@ -113,10 +114,15 @@ def damage_in_words(error: BaseException) -> str:
 
 def _unopened(path: Path) -> OSError | None:
     """Return what the system says of the journal's directory, where SQLite does not tell why it cannot open a file."""
+    opened: list[int] = []
     try:
-        os.close(os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC))
+        while len(opened) < _FILES:
+            opened.append(os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         return error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -322,6 +323,55 @@ def test_a_reader_that_leaves_does_not_end_the_command(monkeypatch):
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+async def _lists(console: Console) -> ExitCode:
+    console.document([{"job": "j-1"}])
+    return ExitCode.OK
+
+
+async def _imports(console: Console) -> ExitCode:
+    console.line({"event": "job.finished"})
+    return ExitCode.OK
+
+
+def test_what_could_not_be_written_is_no_success(monkeypatch, capfd):
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        assert execute(Output(), _lists) == 5
+    said = capfd.readouterr().err
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        assert execute(Output(), _imports) == 0  # what it did is in its report
+    assert "standard output cannot be written to: No space left on device" in said
+    assert "Exit code 5: what was asked for could not be written" in said
+
+
+def test_a_process_that_may_open_no_files_is_told_so(capfd):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 3, hard))
+    try:
+        code = execute(Output(), _lists)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(lowest)
+    assert code == 5
+    assert capfd.readouterr().err.startswith("Error: Too many open files: let this process open more files (ulimit -n)")
+
+
+def test_a_working_directory_that_was_removed_is_told(tmp_path, monkeypatch, capsys):
+    async def looks_around(console: Console) -> ExitCode:
+        Path("x").absolute()
+        return ExitCode.OK
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert execute(Common(), looks_around) == execute(Common(config=Path("x.toml")), looks_around) == 2
+    assert "the working directory was removed; change to one that exists" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert exit_code_of(FileNotFoundError(errno.ENOENT, "No such file or directory", "x")) == 1
 
 
 def test_colors_are_for_terminals_that_want_them(monkeypatch):

@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -74,17 +74,24 @@ def test_a_file_that_cannot_be_opened(tmp_path):
         sqlite3.connect(tmp_path / "missing" / "x.db")
 
 
+def _to_log(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     path = tmp_path / "x.db"
     filled = [os.dup(0)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (filled[0] + 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (filled[0] + 3, hard))
     try:
         with suppress(OSError):
             while True:
                 filled.append(os.dup(0))
-        with pytest.raises(JournalStalled, match=r"Too many open files.*ulimit -n"), explained(path):
-            sqlite3.connect(path)
+        for _ in range(2):  # for no file at all, and for the database without its log
+            with pytest.raises(JournalStalled, match=r"Too many open files.*ulimit -n"), explained(path):
+                _to_log(path)
+            os.close(filled.pop())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for descriptor in filled:
