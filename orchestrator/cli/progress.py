@@ -243,7 +243,8 @@ class View:
         if eta is None and self.progress.total.chunks <= ENDS_MIN:
             return ""  # there will never be one
         if eta is None:
-            return f"{'forecast ' if in_line else ''}when {ENDS_MIN} batches are finished"
+            many = f"{ENDS_MIN}" if _finished(self.progress) < ENDS_MIN else "some more"  # those of old tell nothing
+            return f"{'forecast ' if in_line else ''}when {many} batches are finished"
         return eta_words(eta, now_ms) if in_line else span_words(eta, now_ms)
 
 

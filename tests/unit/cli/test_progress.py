@@ -126,16 +126,24 @@ def test_nothing_is_said_of_importers_at_which_no_batch_was_seen():
     assert view.block(at(9))[-1] == "  batches   0 finished, 0 importing, 10 queued"
 
 
+def test_a_forecast_is_promised_only_if_it_comes():
+    view = View(label="j1")
+    view.counted(counted(ready=4, submitted=1, done=1, accepted=100))
+    assert view.block(at(0))[1] == "  forecast  when 4 batches are finished"
+    view.counted(counted(ready=2, submitted=1, done=1, accepted=100))
+    assert "forecast" not in view.line(at(0))
+
+
 def test_a_forecast_is_a_range_with_its_basis():
     view = View(label="j1")
     view.counted(counted(ready=2, submitted=0, done=8, accepted=800))
-    assert view.block(at(30))[1] == "  forecast  when 4 batches are finished"
+    assert view.block(at(30))[1] == "  forecast  when some more batches are finished"
     eta = Eta(p50_ms=at(50), p90_ms=at(76), basis="the last 4 batches, 10 rows/s")
     view.foretold(Prospect(eta=eta, calls_end=None))
     assert view.block(at(30))[1] == "  forecast  20 to 46 s left"
     assert view.line(at(30)).endswith("; 20 to 46 s left, by the last 4 batches, 10 rows/s")
     view.foretold(NOTHING)
-    assert view.block(at(60))[1] == "  forecast  when 4 batches are finished"
+    assert view.block(at(60))[1] == "  forecast  when some more batches are finished"
 
 
 def test_a_line_of_the_block_fits_eighty_columns():
