@@ -23,7 +23,7 @@ from orchestrator.journal.values import ENDED
 from orchestrator.keeping import Means
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobId, JobState, Phase, Wish
 from orchestrator.outcome import job_directory
-from orchestrator.report.summary import iso
+from orchestrator.report.summary import moment_in_words
 from orchestrator.schedule.messages import Stop
 
 _STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
@@ -131,7 +131,9 @@ class Control:
         if job.wish is not wish:
             changes.append(Told(event=events.JobStopAsked(job_id=job.id, ts_ms=now_ms, wish=wish, reason=reason)))
         if reason is not None:
-            finding = Finding(kind="stop_asked", message=f"{_FINDINGS[wish]} was asked for at {iso(now_ms)}: {reason}")
+            finding = Finding(
+                kind="stop_asked", message=f"{_FINDINGS[wish]} was asked for at {moment_in_words(now_ms)}: {reason}"
+            )
             changes.append(FindingAdded(job_id=job.id, finding=finding))
         state, code = values.get("state"), values.get("exit_code")
         if state is not None and code is not None:

@@ -314,7 +314,7 @@ async def _driver(journal: Journal, host: str) -> Check:
     owner = await journal.owner(host)
     if owner is None:
         return ok("driver", f"no process imports into {host} now")
-    since = datetime.fromtimestamp(owner.since_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    since = datetime.fromtimestamp(owner.since_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     message = f"{owner.name} imports into {host} since {since}"
     if owner.hangs:
         silent_s = owner.silent_ms // 1000

@@ -16,7 +16,7 @@ from orchestrator.journal.values import Owner
 from orchestrator.keeping import Keeper, Means
 from orchestrator.model import Finding, Job, JobId, JobState, OnUnknown, Wish
 from orchestrator.moving import move
-from orchestrator.report.summary import iso
+from orchestrator.report.summary import moment_in_words
 from orchestrator.requests import Destination
 
 _STOPPED = (JobState.INCOMPLETE, JobState.PAUSED)
@@ -181,6 +181,6 @@ class Resumption:
         if job.state in _RESUMABLE and job.wish is Wish.PAUSE:
             going = {**going, "wish": None, "wish_reason": None, "wish_ms": None}
             if job.wish_reason is not None:  # there is a finding of the pause
-                finding = Finding(kind="resumed", message=f"Resumed at {iso(self._clock.now_ms())}")
+                finding = Finding(kind="resumed", message=f"Resumed at {moment_in_words(self._clock.now_ms())}")
                 more = [FindingAdded(job_id=job.id, finding=finding)]
         return [JobChanged(job_id=job.id, values=going), *more] if going else []

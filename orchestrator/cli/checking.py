@@ -32,7 +32,7 @@ def check_files(common: Common, request: Callable[[], ImportRequest], *, offline
             console.document(plain(found))
             return ExitCode.OK
         for line in check_lines(found, wanted.target):
-            console.data(line)
+            console.prose(line)
         files = shlex.join(map(shown_source, wanted.sources))
         console.say(f"\nNothing was sent. Next: orchestrator import {files}{flags}{same_flags(common)}")
         return ExitCode.OK

@@ -9,9 +9,10 @@ import sys
 import termios
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TextIO
 
 from orchestrator.cli.common import Output
+from orchestrator.cli.fitting import wrapped
 from orchestrator.cli.words import printable
 
 ANSWER_BYTES_MAX = 4096  # what a terminal hands over as one line
@@ -73,6 +74,15 @@ class Console:
         colored = style is not None and self._color and sys.stdout.isatty()
         self._write((_styled(mark, style) if colored and style else mark) + printable(text) + "\n", asked=True)
 
+    def prose(self, text: str) -> None:
+        """Write what was asked for, in lines that a terminal shows whole."""
+        self._write(wrapped(printable(text), self.width) + "\n")
+
+    @property
+    def width(self) -> int | None:
+        """How wide the terminal is that shows standard output; None if none does."""
+        return _width_of(sys.stdout)
+
     def line(self, value: Mapping[str, Any]) -> None:
         """Write one JSON value on one line."""
         self._write(json.dumps(value, ensure_ascii=_narrow()) + "\n")
@@ -88,7 +98,7 @@ class Console:
 
     def insist(self, text: str = "", style: str | None = None) -> None:
         """Tell something that matters even to those who want quiet."""
-        text = printable(text)
+        text = wrapped(printable(text), _width_of(sys.stderr))
         try:
             sys.stderr.write((_styled(text, style) if style and self.color else text) + "\n")
             sys.stderr.flush()
@@ -111,6 +121,13 @@ class Console:
             if not isinstance(error, BrokenPipeError):
                 self.unwritten = asked
                 self.insist(f"Error: standard output cannot be written to: {error.strerror}", "bad")
+
+
+def _width_of(stream: TextIO) -> int | None:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _narrow() -> bool:

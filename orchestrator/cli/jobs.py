@@ -5,9 +5,10 @@ from __future__ import annotations
 from orchestrator.app import Orchestrator
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
+from orchestrator.cli.fitting import fitted
 from orchestrator.cli.session import execute, read_settings
 from orchestrator.cli.showing import of_subscription, plain, state_words, target_words
-from orchestrator.cli.words import moment, table
+from orchestrator.cli.words import moment
 from orchestrator.model import ExitCode, Job
 
 
@@ -24,7 +25,8 @@ def show_jobs(common: Common) -> ExitCode:
             console.say("The journal has no jobs yet.")
         else:
             header = ("JOB", "STATE", "EXIT", "CREATED", "TARGET", "HOST", "NAME")
-            for line in table([header, *(_job_line(job, attended=attended) for job, attended in found)]):
+            lines = [header, *(_job_line(job, attended=attended) for job, attended in found)]
+            for line in fitted(lines, console.width, spare=("HOST", "TARGET", "CREATED")):
                 console.data(line)
         return ExitCode.OK
 

@@ -112,7 +112,7 @@ def check(
     files: Files,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
 ) -> int:
-    """Check files and target as an import does before it sends anything. Nothing is sent."""
+    """Check files and target as an import does first. Nothing is sent."""
     from orchestrator.cli.checking import check_files
 
     return check_files(common, lambda: flags.request(files), offline=offline, flags=flags.words())
@@ -127,7 +127,7 @@ def check(
 )
 @takes(DraftFlags, Common)
 def map_(flags: DraftFlags, common: Common, files: Files) -> int:
-    """Draft a mapping of the files' columns to the fields of a target, for import --map. Nothing is sent."""
+    """Draft a mapping of columns to fields, for import --map. Nothing is sent."""
     from orchestrator.cli.drafting import draft_mapping
 
     return draft_mapping(common, flags, files)

@@ -35,7 +35,7 @@ def show_plan(common: Common, request: Callable[[], ImportRequest], *, offline: 
             console.document({**plain(found), "eta": eta_document(eta_of(found, SystemClock().now_ms()))})
             return ExitCode.OK
         for line in plan_lines(found, None if end is None else day_end_words(end, SystemClock().wall_ms())):
-            console.data(line)
+            console.prose(line)
         command = f"import {shlex.join(map(shown_source, wanted.sources))}{flags}"
         if found.refused_for is not None:
             command = f"status {found.refused_for}"

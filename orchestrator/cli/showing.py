@@ -10,21 +10,24 @@ from typing import Any
 
 from orchestrator.app import Orchestrator
 from orchestrator.blocking import Blocker, Why
+from orchestrator.cli.batches import batch_lines, chunk_names
 from orchestrator.cli.common import Common
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import next_lines
 from orchestrator.cli.progress import behind_words, eta_words, hung_words
 from orchestrator.cli.session import execute, find_job, further_flags, read_settings, same_flags
-from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size, table
+from orchestrator.cli.words import day_end_words, duration, moment, number, percent, plural, rows, size
 from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
 from orchestrator.following import UNFINISHED, JobStatus
 from orchestrator.model import (
     Chunk,
+    ChunkId,
     CustomObjects,
     ExitCode,
     Job,
+    JobId,
     JobState,
     Leads,
     OnUnknown,
@@ -36,8 +39,6 @@ from orchestrator.model import (
 from orchestrator.report.ending import next_command
 from orchestrator.report.eta import Eta
 from orchestrator.report.summary import iso
-
-BATCHES_SHOWN_MAX = 20  # the latest ones; --json has all
 
 _ENDED = "finished"  # what became of a job at ``finished_ms``, unless it only
 _STOOD = {JobState.PAUSED: "paused", JobState.INCOMPLETE: "stopped"}
@@ -60,8 +61,9 @@ def show_status(common: Common, job_id: str | None) -> ExitCode:
         if console.json:
             console.document(status_document(status))
         else:
-            for line in status_lines(status, same_flags(common), now_ms=SystemClock().now_ms()):
-                console.data(line)
+            now_ms = SystemClock().now_ms()
+            for line in status_lines(status, same_flags(common), now_ms=now_ms, width=console.width):
+                console.prose(line)
         return ExitCode.OK
 
     return execute(common, body)
@@ -92,8 +94,9 @@ def eta_document(eta: Eta | None) -> dict[str, str | None] | None:
     return None if eta is None else {"p50": iso(eta.p50_ms), "p90": iso(eta.p90_ms), "basis": eta.basis}
 
 
-def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
-    """Describe one job."""
+def status_lines(status: JobStatus, flags: str, *, now_ms: int, width: int | None = None) -> list[str]:
+    """Describe one job; tables are no wider than ``width``, if it is given."""
+    names = chunk_names(status.chunks)
     eta, calls_end, behind = status.prospect.eta, status.prospect.calls_end, status.prospect.behind
     job, progress = status.job, status.progress
     total = progress.total
@@ -134,13 +137,11 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int) -> list[str]:
     asked = [finding for finding in status.findings if finding.kind == "stop_asked"][-1:] if job.wish_reason else []
     found = [finding for finding in status.findings if finding not in asked]  # else it would be told twice
     lines += [f"  finding   {indent(finding.message, ' ' * 12).lstrip()}" for finding in found]
-    lines += [f"  waits     {_blocker_words(blocker)}" for blocker in status.blockers]
-    lines += [f"  held      {_rows_words(status, chunk)} (chunk {chunk.id}), whose answer was lost, {_held_words(status, chunk)}"
+    lines += [f"  waits     {_blocker_words(blocker, job.id, names)}" for blocker in status.blockers]
+    lines += [f"  held      {_rows_words(status, chunk)} (chunk {names[chunk.id]}), whose answer was lost, {_held_words(status, chunk)}"
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     lines += _deadline_lines(status)
-    batches = [chunk for chunk in status.chunks if chunk.batch_id is not None]
-    if batches:
-        lines += ["", *_batch_lines(batches, now_ms)]
+    lines += batch_lines(status.chunks, now_ms=now_ms, width=width)
     if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
         command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED)) + further_flags(job, flags)
         if status.attended:
@@ -171,19 +172,21 @@ def _deadline_lines(status: JobStatus) -> list[str]:
     return [f"  deadline  {moment(until_ms)}: until then Marketo tells what became of batch {batch_id}"]
 
 
-def _blocker_words(blocker: Blocker) -> str:
-    batch = "" if blocker.batch_id is None else f", batch {blocker.batch_id}"
+def _blocker_words(blocker: Blocker, job_id: JobId, names: Mapping[ChunkId, str]) -> str:
+    waiting = names.get(blocker.waiting, str(blocker.waiting))
+    batch = "" if blocker.batch_id is None else f"batch {blocker.batch_id}"
+    if blocker.job_id == job_id:
+        what = f"chunk {names.get(blocker.chunk, str(blocker.chunk))}{f', {batch}' if batch else ''}"
+    else:  # chunks of other jobs have no names here
+        what = f"{batch or 'an upload'} of job {blocker.job_id}"
     if blocker.why is Why.SLOW_START:
-        return (
-            f"chunk {blocker.waiting} for chunk {blocker.chunk}{batch}: slow start, the second batch of the job waits until "
-            "the first is complete"
-        )
+        return f"chunk {waiting} for {what}: slow start, the second batch of the job waits until the first is complete"
     why = "they share keys" if blocker.shared else "the same static list, or another lookup field"
     if blocker.shared is None:
         why = "its keys cannot be read here, so they may be the same"
     if blocker.why is Why.RESERVED:
         why = f"it was passed over for long, so it reserves its keys since {moment(blocker.since_ms)}; {why}"
-    return f"chunk {blocker.waiting} for chunk {blocker.chunk} of job {blocker.job_id}{batch}: {why}"
+    return f"chunk {waiting} for {what}: {why}"
 
 
 def _rows_words(status: JobStatus, chunk: Chunk) -> str:
@@ -214,39 +217,6 @@ def _phase_words(status: JobStatus) -> str:
 
 def _pairs(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items() if count)
-
-
-def _batch_lines(batches: Sequence[Chunk], now_ms: int) -> list[str]:
-    """Show the latest batches in a table, with how long Marketo still tells of those whose outcome is not fetched."""
-    shown = batches[-BATCHES_SHOWN_MAX:]
-    header = ("BATCH", "CHUNK", "ROWS", "STATUS", "ACCEPTED", "FAILED", "WARNED", "SUBMITTED", "TOOK")
-    lines = [header, *map(_batch_line, shown)]
-    if any(chunk.deadline_ms is not None for chunk in shown):
-        left = ["-" if chunk.deadline_ms is None else _left_words(chunk.deadline_ms - now_ms) for chunk in shown]
-        lines = [(*line, end) for line, end in zip(lines, ("DEADLINE", *left), strict=True)]
-    title = f"the latest {len(shown)} of {len(batches)} batches:" if len(shown) < len(batches) else "batches:"
-    return [title, *table(lines, right=(0, 1, 2, 4, 5, 6, 8))]
-
-
-def _left_words(left_ms: int) -> str:
-    return f"in {duration(left_ms / 1000)}" if left_ms > 0 else "over"
-
-
-def _batch_line(chunk: Chunk) -> tuple[str, ...]:
-    took = "-"
-    if chunk.submitted_ms is not None and chunk.completed_ms is not None:
-        took = duration((chunk.completed_ms - chunk.submitted_ms) / 1000)
-    return (
-        str(chunk.batch_id),
-        str(chunk.id),
-        number(chunk.span.rows),
-        str(chunk.status or "-"),
-        number(chunk.accepted),
-        number(chunk.failed),
-        number(chunk.warned),
-        moment(chunk.submitted_ms),
-        took,
-    )
 
 
 def write_report(common: Common, job_id: str, out: Path | None) -> ExitCode:

@@ -59,25 +59,37 @@ def between(least: float, most: float) -> str:
 
 
 def moment(ms: int | None) -> str:
-    """Write a time in the local zone: 2026-03-01 14:05:09; a dash for none."""
-    if ms is None:
-        return "-"
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Write a time in the local zone: 2026-03-01 14:05:09 EST; a dash for none."""
+    return "-" if ms is None else _local(ms, "%Y-%m-%d %H:%M:%S %Z")
+
+
+def short_moment(ms: int | None) -> str:
+    """Write a time for a column whose name has the zone: 03-01 14:05:09; a dash for none."""
+    return "-" if ms is None else _local(ms, "%m-%d %H:%M:%S")
+
+
+def zone(ms: int) -> str:
+    """Name the local zone as it is at a time: EST."""
+    return _local(ms, "%Z")
+
+
+def _local(ms: int, form: str) -> str:
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime(form)
 
 
 def of_day(ms: int) -> str:
     """Write the time of day in the local zone: 14:05:09."""
-    return moment(ms)[11:]
+    return _local(ms, "%H:%M:%S")
 
 
 def day_end_words(end: DayEnd, wall_ms: int) -> str:
-    """Say whether the day's calls suffice, with times of day in the local zone: 14:05."""
-    reset = of_day(end.reset_ms)[:5]
+    """Say whether the day's calls suffice, with times of day in the local zone: 14:05 EST."""
+    reset = _local(end.reset_ms, "%H:%M %Z")
     if end.exhausted_ms is None:
         return f"at this pace the day's calls suffice until they are counted anew at {reset}"
     if end.exhausted_ms <= wall_ms:
         return f"the day's calls for imports are used up; they are counted anew at {reset}"
-    exhausted = of_day(end.exhausted_ms)[:5]
+    exhausted = _local(end.exhausted_ms, "%H:%M")
     return f"at this pace the day's calls end at {exhausted}, before they are counted anew at {reset}"
 
 

@@ -76,7 +76,7 @@ def busy(host: str, owner: Owner | None, *, pid: int) -> SubscriptionBusy:
     """Return the error that names the process which drives a subscription; ``pid`` is the own one."""
     who = "another process"
     if owner is not None and owner.pid:
-        since = datetime.fromtimestamp(owner.since_ms / 1000, UTC).isoformat(timespec="seconds")
+        since = datetime.fromtimestamp(owner.since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         itself = " (this one)" if owner.pid == pid and owner.machine is None else ""
         who = f"{owner.name}{itself} since {since}"
     return SubscriptionBusy(

@@ -252,6 +252,11 @@ def iso(ms: int | None) -> str | None:
     return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment_in_words(ms: int) -> str:
+    """Write a time for people who may be in any zone: 2026-03-01 14:05:09 UTC."""
+    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 # --- its parts -------------------------------------------------------------------------------------------------
 
 

@@ -50,25 +50,25 @@ def status(done: int, prospect: Prospect = NOTHING) -> JobStatus:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"shared": True, "batch_id": BatchId(1002)}, "chunk 7 for chunk 3 of job j-2, batch 1002: they share keys"),
+        ({"shared": True, "batch_id": BatchId(1002)}, "chunk 8 for batch 1002 of job j-2: they share keys"),
         (
             {"shared": None, "batch_id": None},
-            "chunk 7 for chunk 3 of job j-2: its keys cannot be read here, so they may be the same",
+            "chunk 8 for an upload of job j-2: its keys cannot be read here, so they may be the same",
         ),
         (
             {"shared": True, "batch_id": None, "why": Why.RESERVED, "since_ms": NOW_MS},
-            f"chunk 7 for chunk 3 of job j-2: it was passed over for long, so it reserves its keys since {moment(NOW_MS)}; "
+            f"chunk 8 for an upload of job j-2: it was passed over for long, so it reserves its keys since {moment(NOW_MS)}; "
             "they share keys",
         ),
         (
-            {"shared": None, "batch_id": BatchId(1002), "why": Why.SLOW_START},
-            "chunk 7 for chunk 3, batch 1002: slow start, the second batch of the job waits until the first is complete",
+            {"shared": None, "batch_id": BatchId(1002), "why": Why.SLOW_START, "job_id": make_job().id},
+            "chunk 8 for chunk 4, batch 1002: slow start, the second batch of the job waits until the first is complete",
         ),
     ],
 )
 def test_what_the_next_rows_wait_for_is_told(facts, words):
-    blocker = Blocker(waiting=ChunkId(7), chunk=ChunkId(3), job_id=JobId("j-2"), **facts)
-    known = replace(status(4), blockers=(blocker,))
+    blocker = Blocker(**{"waiting": ChunkId(7), "chunk": ChunkId(3), "job_id": JobId("j-2"), **facts})
+    known = replace(status(8), blockers=(blocker,))
     assert f"  waits     {words}" in status_lines(known, "", now_ms=NOW_MS)
     assert status_document(known)["blockers"][0]["why"] == blocker.why
 
@@ -118,8 +118,10 @@ def test_every_batch_whose_outcome_is_not_fetched_has_a_deadline():
     assert due == {100: None, 101: None, 102: None, 103: NOW_MS + 3 * MINUTE_MS + week_ms,
                    104: NOW_MS + 4 * MINUTE_MS + week_ms}  # fmt: skip
     lines = status_lines(known, "", now_ms=NOW_MS + 4 * MINUTE_MS)
+    assert "DEADLINE" not in " ".join(lines), "it is far away, and one line says so"
     assert len([line for line in lines if line.startswith("  deadline") and line.endswith("became of batch 103")]) == 1
-    assert [line.rsplit("  ", 1)[1] for line in lines[-7:-2]] == ["-", "-", "-", "in 6 d 23 h", "in 7 d 0 h"]
+    near = status_lines(known, "", now_ms=NOW_MS + week_ms - 14 * 3_600_000)
+    assert [line.rsplit("  ", 1)[1] for line in near[-7:-2]] == ["-", "-", "-", "in 14 h 3 min", "in 14 h 4 min"]
     assert "over" in " ".join(status_lines(known, "", now_ms=NOW_MS + 2 * week_ms))
     assert "DEADLINE" not in " ".join(status_lines(replace(known, chunks=tuple(chunks[:3])), "", now_ms=NOW_MS))
 

@@ -74,7 +74,7 @@ def test_times_are_local(monkeypatch):
     monkeypatch.setenv("TZ", "America/Chicago")
     time.tzset()
     try:
-        assert words.moment(1_767_225_600_000) == "2025-12-31 18:00:00"
+        assert words.moment(1_767_225_600_000) == "2025-12-31 18:00:00 CST"
         assert words.of_day(1_767_225_600_000) == "18:00:00"
     finally:
         monkeypatch.undo()
@@ -102,5 +102,8 @@ def test_tables_are_aligned():
 )
 def test_the_end_of_the_days_calls(exhausted_ms, text):
     said = words.day_end_words(DayEnd(exhausted_ms=exhausted_ms, reset_ms=14_400_000), 3_600_000)
-    clock = {"exhausted": words.of_day(7_200_000)[:5], "reset": words.of_day(14_400_000)[:5]}
+    clock = {
+        "exhausted": words.of_day(7_200_000)[:5],
+        "reset": f"{words.of_day(14_400_000)[:5]} {words.zone(14_400_000)}",
+    }
     assert said == text.format(**clock)
