@@ -29,6 +29,8 @@ from orchestrator.schedule.messages import Stop
 _STOPPED: Final = (JobState.INCOMPLETE, JobState.PAUSED)
 AT_MARKETO: Final = (Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING)
 _UNSENT: Final = (Phase.READY, Phase.CANCELLED)
+ANSWERED_WITHIN_S: Final = 3.0  # a driver looks every second, and writes then
+_ANSWER_LOOKED_FOR_EVERY_S: Final = 0.05
 _FINDINGS: Final = {Wish.PAUSE: "A pause", Wish.CANCEL: "A cancellation"}
 
 
@@ -44,6 +46,7 @@ class Stopping:
     unknown: int  # sent, and their outcome is not known
     unsent: int
     heeded: bool  # False: what is asked for is done when somebody resumes the job in its state directory
+    answered: bool  # False: a process that may still send of it has not said that it stops, so counts may change
     followed: bool  # some live process sees what is at Marketo to its end
 
 
@@ -161,13 +164,28 @@ class Control:
             with anyio.CancelScope(shield=True):
                 await self._journal.release(lease)
 
+    async def _answered(self, job_id: JobId) -> bool:
+        """Wait a while until nobody sends of a job that is to be stopped; tell whether that is known."""
+        with anyio.move_on_after(ANSWERED_WITHIN_S):
+            while await self._may_be_sent(await self._journal.job(job_id)):  # noqa: ASYNC110  # the journal tells nobody
+                await anyio.sleep(_ANSWER_LOOKED_FOR_EVERY_S)
+            return True
+        return False
+
+    async def _may_be_sent(self, job: Job) -> bool:
+        if job.state is not JobState.RUNNING or job.wish is None or not await self._heeded(job):
+            return False
+        return not await self._journal.stop_heeded(job.id)
+
     async def _stopping(self, job_id: JobId, *, changed: bool) -> Stopping:
+        answered = await self._answered(job_id)
         chunks = await self._journal.chunks(job_id)
         done = [chunk for chunk in chunks if chunk.phase in (Phase.DONE, Phase.REFUSED)]
         job = await self._journal.job(job_id)
         return Stopping(
             job=job,
             heeded=await self._heeded(job),
+            answered=answered,
             followed=self._wanted(job.id) or await self._is_driven(job),
             changed=changed,
             accepted=sum(chunk.accepted for chunk in done),

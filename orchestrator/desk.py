@@ -212,6 +212,12 @@ class Desk:
         self._reserved: dict[ChunkId, TrackedChunk] = {}
         self._ends: deque[tuple[int, int, int]] = deque(maxlen=ENDS_MAX)  # of any job's batches; rows, the job's begin
 
+    @property
+    def is_sending(self) -> bool:
+        """Tell whether the journal has the intent to send a chunk, and not yet what became of it."""
+        chunks = (chunk for driven in self.jobs.values() for chunk in driven.chunks.values())
+        return any(chunk.phase is Phase.SUBMITTING for chunk in chunks)
+
     async def last_batch_id(self) -> BatchId | None:
         """Return the highest batch id of the subscription that is known."""
         if self._last_batch_id is None:

@@ -117,6 +117,7 @@ class Driver:
         self._seen: set[JobId] = set()
         self._sending: set[JobId] = set()  # the others are only watched: nobody waits for their unsent chunks
         self._heeded: dict[JobId, Wish] = {}
+        self._unanswered: dict[JobId, Wish] = {}  # of them: nobody was told yet
         self._short = False  # of calls for more submissions
         self._client = client
         self._known_calls = DayCalls(own=0, others=0)
@@ -268,6 +269,7 @@ class Driver:
                 await self._take_in(job, sends=False)
             if sends and job.wish is not self._heeded.get(job.id):
                 await self._heed(job)
+        await self._answer()
 
     def _tell_calls(self) -> None:
         """Let the heart know of the calls that stood in the journal a moment ago, and of those made since."""
@@ -315,11 +317,20 @@ class Driver:
         """Stop a job as somebody wishes, or go on with one of which the wish was taken back."""
         if job.wish is None:
             del self._heeded[job.id]
+            self._unanswered.pop(job.id, None)
             await self._take_in(job, sends=True)
         else:
-            self._heeded[job.id] = job.wish
+            self._heeded[job.id] = self._unanswered[job.id] = job.wish
             self._scheduler.apply(m.StopAsked(job=job.id, reason=STOPS[job.wish]), self._clock.now_ms())
             self._log.info("job.stopping", job_id=job.id, wish=job.wish)
+
+    async def _answer(self) -> None:
+        """Tell those who asked for a stop that nothing more is sent: not before the journal has what is being sent."""
+        if self._unanswered and (self._submission is None or self._desk.is_sending):
+            now_ms, answered = self._clock.now_ms(), self._unanswered
+            self._unanswered = {}
+            told = [events.JobStopHeeded(job_id=job, ts_ms=now_ms, wish=wish) for job, wish in answered.items()]
+            await self._desk.write(*(Told(event=event) for event in told))
 
     def _decided_anew(self, job: Job) -> bool:
         """Tell whether somebody changed what is to be done with lost answers."""
@@ -369,6 +380,7 @@ class Driver:
         self._sending.discard(job)
         self._seen.discard(job)
         self._heeded.pop(job, None)
+        self._unanswered.pop(job, None)
         self._looked_ms = 0
 
     async def _finish(self, command: m.FinishJob) -> m.Fact:

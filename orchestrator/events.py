@@ -189,6 +189,14 @@ class JobStopAsked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobStopHeeded(Event):
+    """The process that drives the job sends nothing more of it; what it was sending is written as such."""
+
+    name = "job.stop_heeded"
+    wish: str  # pause, cancel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaReached(Event):
     """The day's API calls are used up, but for those that others, and what is under way, need."""
 

@@ -40,7 +40,7 @@ def _tell(console: Console, asked: Stopping, wish: Wish) -> None:
     if console.json:
         console.line(
             {"event": "job.stopping", "job_id": job.id, "state": job.state, "wish": job.wish, "reason": job.wish_reason,
-             "changed": asked.changed, "rows": rows}
+             "changed": asked.changed, "answered": asked.answered, "rows": rows}
         )  # fmt: skip
         return
     console.insist(_headline(asked, wish), "bold")
@@ -76,12 +76,21 @@ def _headline(asked: Stopping, wish: Wish) -> str:
             f"{name} is to be {word}, but no process works on it that does so: resume it where its state directory is "
             f"({job.home}); then it is {word}, and what is at Marketo is seen to its end."
         )
+    word = "cancelled" if wish is Wish.CANCEL else "paused"
+    if _may_be_sent(asked):
+        return (
+            f"{name} is being {word}, but the process that drives it has not answered yet: some of what is unsent may "
+            "still be sent."
+        )
     if job.wish is Wish.CANCEL and job.started_ms is not None and not asked.unsent:
         return (
             f"{name}: everything was sent before, so nothing is left to cancel; what is at Marketo is seen to its end."
         )
-    word = "cancelled" if wish is Wish.CANCEL else "paused"
     return f"{name} is being {word}: nothing more is sent, and what is at Marketo is seen to its end."
+
+
+def _may_be_sent(asked: Stopping) -> bool:
+    return bool(asked.unsent) and not asked.answered
 
 
 def _left_alone(asked: Stopping) -> bool:
@@ -104,6 +113,8 @@ def _meaning(asked: Stopping, wish: Wish) -> str:
 def _unsent(asked: Stopping, wish: Wish) -> str:
     if not asked.unsent or asked.job.state in _ENDED_BEFORE:
         return ""
+    if _may_be_sent(asked):
+        return "at most: the process that drives may still send of it until it answers"
     for_good = Wish.CANCEL in (asked.job.wish, wish)
     return "never sent, for good" if for_good else "not sent until the job is resumed"
 

@@ -137,6 +137,10 @@ class Journal:
         """Return the forecast of a job that was told last, None if none was."""
         return await self._read(reading.foretold, job)
 
+    async def stop_heeded(self, job_id: JobId) -> bool:
+        """Tell whether whoever drives a job has answered the last wish to stop it."""
+        return await self._read(reading.stop_heeded, job_id)
+
     async def reserved(self, host: str, *, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:
         """Return which chunks of a subscription reserve their keys, by what was told since a moment."""
         return await self._read(reading.reserved, host, since_ms)

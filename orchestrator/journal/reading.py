@@ -8,7 +8,16 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, func, or_, select
 
 from orchestrator.errors import JobUnknown
-from orchestrator.events import ChunkReserved, ChunkUnreserved, EtaForetold, EtaSlipped, Event, JobFinished
+from orchestrator.events import (
+    ChunkReserved,
+    ChunkUnreserved,
+    EtaForetold,
+    EtaSlipped,
+    Event,
+    JobFinished,
+    JobStopAsked,
+    JobStopHeeded,
+)
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import CapLearned
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
@@ -273,6 +282,13 @@ def foretold(connection: Connection, job: Job) -> Foretold | None:
         slipped_ms=None if slipped is None else slipped.ts_ms,
         stands_since_ms=last.ts_ms if ended else int(connection.execute(of_host).scalar_one()),
     )
+
+
+def stop_heeded(connection: Connection, job_id: JobId) -> bool:
+    """Tell whether whoever drives a job has answered the last wish to stop it."""
+    named = events.c.name.in_((JobStopAsked.name, JobStopHeeded.name))
+    query = select(events.c.name).where(events.c.job_id == job_id, named).order_by(events.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar() == JobStopHeeded.name
 
 
 def reserved(connection: Connection, host: str, since_ms: int) -> dict[ChunkId, tuple[int, JobId]]:

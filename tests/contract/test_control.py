@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orchestrator import Orchestrator, finishing
+from orchestrator import Orchestrator, control, driver, finishing
 from orchestrator.cli.following import Followed
 from orchestrator.events import Event, JobFinished
 from orchestrator.model import ExitCode, JobState, Phase, Wish
@@ -179,3 +179,50 @@ def test_a_job_that_died_while_its_files_were_read_is_paused_at_once_and_goes_on
             assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_what_is_told_to_be_unsent_is_told_when_nothing_more_is_sent(tmp_path, monkeypatch, wish):
+    monkeypatch.setattr(driver, "LOOK_FOR_JOBS_MS", 200)  # time enough to send a lot, after the wish
+
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, _),
+            Orchestrator.open(settings) as driving,
+            Orchestrator.open(settings) as other,
+        ):
+            job = await driving.submit(request(tmp_path, rows=6_000))
+
+            async def sent() -> bool:
+                return any(chunk.phase is Phase.DONE for chunk in (await job.status()).chunks)
+
+            await seen(sent)
+            asked = await (other.pause(job.id) if wish is Wish.PAUSE else other.cancel(job.id))
+            assert asked.answered
+            assert asked.unsent
+            assert (await job.wait()).rows.unsent == asked.unsent
+            again = await (other.pause(job.id) if wish is Wish.PAUSE else other.cancel(job.id))
+            assert (again.answered, again.unsent) == (True, asked.unsent)
+
+    asyncio.run(play())
+
+
+def test_a_driver_that_does_not_answer_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "ANSWERED_WITHIN_S", 0.01)
+    monkeypatch.setattr(driver.Driver, "_answer", no_answer)
+
+    async def play() -> None:
+        async with (
+            emulated(tmp_path) as (settings, running),
+            Orchestrator.open(settings) as driving,
+            Orchestrator.open(settings) as other,
+        ):
+            running.service.faults.extend([HELD])
+            job = await driving.submit(request(tmp_path, rows=600))
+            assert not (await other.cancel(job.id)).answered
+
+    asyncio.run(play())
+
+
+async def no_answer(_: object) -> None:
+    """Say nothing."""

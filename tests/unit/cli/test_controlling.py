@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.cli.controlling import _headline, _meaning
+from orchestrator.cli.controlling import _headline, _meaning, _unsent
 from orchestrator.control import Stopping
 from orchestrator.model import JobState, Wish
 from tests.contract.journal_kit import NOW_MS, make_job
@@ -14,9 +14,8 @@ from tests.contract.journal_kit import NOW_MS, make_job
 
 def asked(state: JobState, wish: Wish | None, **changes) -> Stopping:
     job = make_job(state=state, wish=wish, started_ms=NOW_MS)
-    known = Stopping(
-        job=job, changed=True, accepted=0, failed=0, importing=20, unknown=0, unsent=10, heeded=True, followed=True
-    )
+    rows = {"accepted": 0, "failed": 0, "importing": 20, "unknown": 0, "unsent": 10}
+    known = Stopping(job=job, changed=True, **rows, heeded=True, answered=True, followed=True)
     return replace(known, **changes)
 
 
@@ -48,3 +47,13 @@ def test_who_cancels_when_everything_was_sent_is_told_so():
     cancelled = asked(JobState.RUNNING, Wish.CANCEL, unsent=0)
     assert "nothing is left to cancel" in _headline(cancelled, Wish.CANCEL)
     assert "nothing is left to cancel" not in _headline(replace(cancelled, unsent=1), Wish.CANCEL)
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_nobody_is_told_that_nothing_more_is_sent_before_the_process_that_drives_says_so(wish):
+    answered = asked(JobState.RUNNING, wish)
+    assert "nothing more is sent" in _headline(answered, wish)
+    silent = replace(answered, answered=False)
+    assert "has not answered yet: some of what is unsent may still be sent" in _headline(silent, wish)
+    assert _unsent(silent, wish).startswith("at most")
+    assert "at most" not in _unsent(answered, wish)
