@@ -181,9 +181,9 @@ def explain(
     if isinstance(error, JournalCorrupt):
         meaning = "the journal is damaged; nothing is sent until it is whole again"
     elif isinstance(error, JournalForbidden):
-        meaning = "the journal cannot be used; give access to it and its directory, or choose another with state.dir"
+        meaning = "access to the journal is denied; once it is given, orchestrator resume goes on with what was begun"
     elif isinstance(error, JournalUnusable):
-        meaning = "there is no journal where it is said to be; nothing was sent"
+        meaning = "there is no journal where it is said to be"
     tell_code(console, code, next_command, meaning=meaning)
     return code
 

@@ -58,8 +58,8 @@ class Journal:
 
         Its tables are made, or brought up to this version, if need be.
         Raises `JournalCorrupt` for a damaged one, `JournalVersionUnknown` for one of a newer version,
-        `JournalUnreachable` if the server of the database does not answer, and `JournalError` for one that cannot
-        be used, on a network file system for example.
+        `JournalUnreachable` if the server of the database does not answer, and `JournalUnusable` if none can be there:
+        the place is wrong, or access is denied, or it lies on a network file system.
         """
         journal = cls(_store_at(url), now_ms=now_ms, token_bytes=token_bytes)
         try:
