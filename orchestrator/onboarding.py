@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import tomllib
@@ -54,7 +55,10 @@ def place_of(config: Path | None, name: str, environ: Mapping[str, str]) -> Plac
     path = (config or Path(environ.get("ORCHESTRATOR_CONFIG") or DEFAULT_FILE)).absolute()
     if not path.exists():
         if not path.parent.is_dir():
-            raise ConfigError(f"{path.parent} is no directory, so {path.name} cannot be written there")
+            raise ConfigError(
+                f"{path.parent} is no directory, so {path.name} cannot be written there; make it first: "
+                f"mkdir -p {shlex.quote(str(path.parent))}"
+            )
         return Place(config=path, name=name, exists=False)
     if (_SECRET_TABLE, name) in read_toml(path).tables:
         raise ConfigError(

@@ -80,7 +80,8 @@ def _announce(console: Console, config: EmulatorConfig, running: Running) -> Non
         f"MARKETO_CLIENT_SECRET={config.client_secret}"
     )
     console.data("  orchestrator import leads.csv")
-    console.data(f"What it holds: {running.url}/_emulator/state.  Stop it with Ctrl-C; it forgets everything.")
+    console.data(f"What it holds: {running.url}/_emulator/state")
+    console.data("Stop it with Ctrl-C; it forgets everything.")
 
 
 def _shown(config: EmulatorConfig) -> dict[str, Any]:

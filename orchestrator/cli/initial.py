@@ -24,7 +24,7 @@ TRIES_MAX = 3  # at credentials that Marketo refuses; more are no typing mistake
 
 _ADDRESS = (
     "Which Marketo? Its munchkin id, for example 123-ABC-456, stands in Admin > Integration > Munchkin;\n"
-    "the REST endpoint in Admin > Integration > Web Services does, too."
+    "the REST endpoint, in Admin > Integration > Web Services, will do, too."
 )
 _CLIENT = (
     "Which API user? Admin > Integration > LaunchPoint > View Details of a custom service shows its client id\n"
@@ -70,20 +70,26 @@ def run_init(
 
 
 class _Interview:
-    """Questions, each explained when it is asked for the first time."""
+    """Questions, each explained when it is asked for the first time; what is typed is kept for the next try."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._explained: list[str] = []
+        self._given: dict[str, str] = {}  # but no secrets
 
     async def ask(self, question: str, explanation: str = "", *, hidden: bool = False) -> str:
-        """Return the answer; ConfigError if there is none."""
+        """Return the answer, or the one given before if only Enter is typed; ConfigError if there is none."""
         if explanation and explanation not in self._explained:
             self._explained.append(explanation)
             self._console.insist(explanation)
-        answer = await self._console.ask(f"  {question}: ", hidden=hidden)
+        before = self._given.get(question, "")
+        shown = f"  {question} [{before}]: " if before else f"  {question}: "
+        typed = await self._console.ask(shown, hidden=hidden)
+        answer = before if typed == "" else typed
         if not answer:
             raise ConfigError(f"there is no answer to: {question}; nothing was written")
+        if not hidden:
+            self._given[question] = answer
         return answer
 
 

@@ -93,7 +93,10 @@ def plan(
     files: Files,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
 ) -> int:
-    """Say what an import would take: chunks, rows, calls, time. Nothing is sent."""
+    """Say what an import would take: chunks, rows, calls, time. Nothing is sent.
+
+    It takes all flags of import, to stand in its place; those that are about sending have no effect.
+    """
     from orchestrator.cli.planning import show_plan
 
     return show_plan(common, lambda: flags.request(files), offline=offline, flags=flags.words())
@@ -112,7 +115,10 @@ def check(
     files: Files,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Marketo nothing.")] = False,
 ) -> int:
-    """Check files and target as an import does first. Nothing is sent."""
+    """Check files and target as an import does first. Nothing is sent.
+
+    It takes all flags of import, to stand in its place; those that are about sending have no effect.
+    """
     from orchestrator.cli.checking import check_files
 
     return check_files(common, lambda: flags.request(files), offline=offline, flags=flags.words())
@@ -142,7 +148,7 @@ def jobs(common: Common) -> int:
     return show_jobs(common)
 
 
-@app.command(epilog=examples("orchestrator status", "orchestrator status 20260301 --json"))
+@app.command(epilog=examples("orchestrator status", "orchestrator status 20260301-0910 --json"))
 @takes(Common)
 def status(
     common: Common,

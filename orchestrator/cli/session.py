@@ -180,6 +180,8 @@ def explain(
     meaning = None if next_command is not None else _NOTHING_BEGUN.get(code)
     if isinstance(error, JournalCorrupt):
         meaning = "the journal is damaged; nothing is sent until it is whole again"
+    elif isinstance(error.__cause__, JobUnknown):  # of a command that only reads, what is sent is not the question
+        meaning = "wrong usage"
     elif isinstance(error, JournalForbidden):
         meaning = "access to the journal is denied; once it is given, orchestrator resume goes on with what was begun"
     elif isinstance(error, JournalUnusable):

@@ -317,10 +317,10 @@ def test_init_asks_tests_and_writes_two_files(bare: Place) -> None:
         shown += terminal.read("Client secret (not shown): ")
         terminal.type("a-secret-with-a-slip-0123456789")
         shown += terminal.read("Once more")
-        terminal.read("Munchkin id or REST endpoint: ")
-        terminal.type(bare.marketo.url)
-        terminal.read("Client id: ")
-        terminal.type(CLIENT_ID)
+        terminal.read(f"Munchkin id or REST endpoint [{bare.marketo.url}/rest]: ")
+        terminal.type("")
+        terminal.read(f"Client id [{CLIENT_ID}]: ")
+        terminal.type("")
         terminal.read("(not shown): ")
         terminal.type(CLIENT_SECRET)
         terminal.read("Next: orchestrator doctor")
@@ -334,7 +334,11 @@ def test_init_asks_tests_and_writes_two_files(bare: Place) -> None:
     config, secret = bare.directory / "orchestrator.toml", bare.directory / "orchestrator.default.secret"
     assert tomllib.loads(config.read_text(encoding="utf-8")) == {
         "subscriptions": {
-            "default": {"rest_url": bare.marketo.url, "client_id": CLIENT_ID, "client_secret_file": secret.name}
+            "default": {
+                "rest_url": f"{bare.marketo.url}/rest",
+                "client_id": CLIENT_ID,
+                "client_secret_file": secret.name,
+            }
         }
     }
     assert secret.read_text(encoding="utf-8") == f"{CLIENT_SECRET}\n"

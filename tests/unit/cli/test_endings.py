@@ -239,6 +239,13 @@ def test_errors_before_a_job_has_an_outcome(error, code):
     assert exit_code_of(error) == code
 
 
+def test_of_a_job_that_is_not_there_nothing_is_said_about_sending(capsys):
+    error = errors.ConfigError("no job 'nope' in this journal")
+    error.__cause__ = errors.JobUnknown("nope")
+    assert explain(Console(Output()), error) == 2
+    assert capsys.readouterr().err.endswith("Exit code 2: wrong usage.\n")
+
+
 def test_an_error_is_told_with_its_code_and_without_secrets(capsys):
     code = explain(Console(Output()), errors.ConfigError("client_secret=hush is wrong\nsecond line"))
     assert code == 2
