@@ -38,7 +38,7 @@ def test_a_paused_job_sees_its_batches_to_their_end_and_goes_on_when_it_is_named
     assert (told["wish"], told["reason"]) == ("pause", "campaign at noon")
     summary = leads.read_summary(place.directory / "report")
     assert (summary["state"], summary["exit_reasons"][0]) == ("paused", "paused")
-    assert re.search(r"A pause was asked for at \S+Z: campaign at noon\n", ended.err)
+    assert re.search(r"A pause was asked for at \S+ \S+ UTC: campaign at noon\n", ended.err)
     assert f"orchestrator resume {job_id}" in ended.err
     chunks = place.chunks()
     assert {chunk["phase"] for chunk in chunks} == {"done", "ready"}
@@ -53,7 +53,9 @@ def test_a_paused_job_sees_its_batches_to_their_end_and_goes_on_when_it_is_named
     leads.assert_complete(resumed, place.directory / "report", rows)
     leads.assert_delivered(place.marketo, mark, rows)
     assert "somebody asks to pause it" not in resumed.err
-    assert re.search(r"A pause was asked for at \S+Z: campaign at noon\n +- Resumed at \S+Z\n", resumed.err)
+    assert re.search(
+        r"A pause was asked for at \S+ \S+ UTC: campaign at noon\n +- Resumed at \S+ \S+ UTC\n", resumed.err
+    )
 
 
 def test_a_cancelled_job_ends_for_good_and_its_report_has_the_unsent_rows(place: Place, mark: str) -> None:

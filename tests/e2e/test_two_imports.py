@@ -57,7 +57,7 @@ def test_the_same_people_in_two_imports_do_not_meet(place: Place, mark: str) -> 
     leads.assert_complete(ended_first, place.directory / "first", first)
     leads.assert_complete(ended_second, place.directory / "second", second)
     assert {blocker["job_id"] for blocker in found} == {ended_first.summary["job_id"]}
-    assert f"of job {ended_first.summary['job_id']}, batch {found[0]['batch_id']}: they share keys" in told
+    assert f"for batch {found[0]['batch_id']} of job {ended_first.summary['job_id']}: they share keys" in told
     assert place.marketo.collisions(mark) == []
     there = place.marketo.people(mark)
     assert sorted(one["email"] for one in there) == sorted(one["email"] for one in people)
