@@ -15,7 +15,7 @@ from orchestrator import tables
 from orchestrator.clock import Clock
 from orchestrator.config import Settings
 from orchestrator.desk import CallCounts
-from orchestrator.errors import ConcurrencyLimited, NotDelivered, RateLimited, Unavailable
+from orchestrator.errors import ConcurrencyLimited, MalformedResponse, NotDelivered, RateLimited, Unavailable
 from orchestrator.marketo import wire
 from orchestrator.marketo.codes import PERMANENT_FAULTS
 from orchestrator.requests import Destination
@@ -118,7 +118,7 @@ class Connection:
         while True:
             try:
                 return await call()
-            except (NotDelivered, Unavailable, RateLimited, ConcurrencyLimited) as error:
+            except (NotDelivered, Unavailable, RateLimited, ConcurrencyLimited, MalformedResponse) as error:
                 wait_ms = waits.next_ms()
                 if error.code in PERMANENT_FAULTS or self._clock.now_ms() + wait_ms > deadline_ms:
                     raise

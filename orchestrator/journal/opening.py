@@ -8,6 +8,7 @@ thing for which SQLite does not wait: it fails at once if anybody writes.
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import stat
@@ -21,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import JournalStalled, JournalUnusable
+from orchestrator.errors import JournalCorrupt, JournalStalled, JournalUnusable
 from orchestrator.journal import lock, tables
 from orchestrator.journal.faults import corrupt, is_no_database
 from orchestrator.journal.mounts import network_file_system
@@ -31,6 +32,7 @@ BUSY_TIMEOUT_MS: Final = 10_000  # other writers hold the file for milliseconds;
 WAL_BYTES_KEPT: Final = 16 * 1024 * 1024  # of the write-ahead log, which grows while somebody reads for long
 _SETUP_TRIES: Final = 250  # each lasts 40 ms: a migration has 10 s before others give up
 _BEGIN: Final = "orchestrator_begin"  # execution option: how transactions of an engine begin
+Identity = tuple[int, int]  # device and inode
 _MOUNTS: Final = Path("/proc/self/mounts")
 _ON_CONNECT: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -70,6 +72,24 @@ def open_engine(path: Path, *, now_ms: int) -> Engine:
     return engine
 
 
+def identity_of(path: Path) -> Identity | None:
+    """Return which file stands at a path, None if none does."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def lost(path: Path, what: str) -> JournalCorrupt:
+    """Return the error of a journal that was in use and is not there any more, for beginning anew sends rows again."""
+    return JournalCorrupt(
+        f"the journal {path} {what}: nothing more is sent, for only it knew what was sent already. Put it back, or a copy "
+        f"of your own. Starting with an empty journal and the same sources sends their rows again; to do that all the "
+        f"same, end all processes that use it, and remove {path.name}.*.lock beside it"
+    )
+
+
 def writer(engine: Engine) -> Engine:
     """Return the engine whose transactions lock others out from their first moment."""
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
@@ -101,6 +121,7 @@ def _make_file(path: Path) -> None:
             "damaged: give a local directory with --set state.dir=DIR or --journal sqlite:///PATH"
         )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_lost(path)
     if not path.exists():
         descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(descriptor)
@@ -113,6 +134,19 @@ def _make_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = "directory" if stat.S_ISDIR(mode) else "device, a pipe or a socket"
         raise JournalUnusable(f"the journal {path} is a {what}: give a file with --journal sqlite:///PATH")
+
+
+def _refuse_lost(path: Path) -> None:
+    """Raise if jobs were driven with the journal, and nothing is left of it.
+
+    A driver's lock is made after the journal and never removed; so it is looked for first, lest a journal that is
+    just being made is taken for one.
+    """
+    driven = any(path.parent.glob(f"{glob.escape(path.name)}.*.lock"))
+    if driven and not path.exists():
+        raise lost(path, "is gone")
+    if driven and path.is_file() and path.stat().st_size == 0:
+        raise lost(path, "is empty, though jobs were driven with it")
 
 
 def _is_public(path: Path) -> bool:

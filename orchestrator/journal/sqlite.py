@@ -42,6 +42,7 @@ class SqliteStore(Store):
         self._path = path
         self._opened_ms = 0
         self._engine: Engine | None = None
+        self._identity: opening.Identity | None = None  # of the file that is open
         self._copy: resting.Copy | None = None  # what is read in place of the file, which may not be written
         self._held: dict[str, _Held] = {}
 
@@ -51,6 +52,7 @@ class SqliteStore(Store):
         with explained(self._path):
             try:
                 self._engine = opening.open_engine(self._path, now_ms=now_ms)
+                self._identity = opening.identity_of(self._path)
             except DBAPIError as error:
                 if not resting.is_at_rest(self._path, error):
                     raise
@@ -91,6 +93,9 @@ class SqliteStore(Store):
     def _opened(self) -> Engine:
         if self._engine is None:
             raise JournalError(f"the journal {self._path} is closed")
+        if self._copy is None and opening.identity_of(self._path) != self._identity:
+            # SQLite goes on with the open file, which nobody else sees, and which is lost when it is closed.
+            raise opening.lost(self._path, "was deleted or replaced while it was in use")
         return self._engine
 
     def check(self) -> None:

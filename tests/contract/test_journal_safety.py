@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import events as told
-from orchestrator.errors import Fenced, JournalError, SubscriptionBusy
+from orchestrator.errors import Fenced, JournalCorrupt, JournalError, SubscriptionBusy
 from orchestrator.events import JobFinished
 from orchestrator.journal.changes import (
     CallsCounted,
@@ -214,7 +214,7 @@ async def test_one_owner_at_a_time(url):
         lease = await first.take_over(HOST)
         for journal in (first, second):
             assert await journal.owner(HOST) == Owner(pid=os.getpid(), since_ms=NOW_MS)
-            with pytest.raises(SubscriptionBusy, match=rf"{HOST} .* {os.getpid()} .*since 2023-11-14T22:13:20"):
+            with pytest.raises(SubscriptionBusy, match=rf"{HOST} .* {os.getpid()} .*since 2023-11-14 22:13:20"):
                 await journal.take_over(HOST)
         other = await second.take_over(OTHER_HOST)  # each subscription has its own
         await second.release(lease)  # not its to give
@@ -451,3 +451,38 @@ def test_whatever_comes_from_outside_comes_back_exactly(url):
             round_trip()
         finally:
             runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.mark.parametrize("then", ["deleted", "replaced"])
+@in_loop
+async def test_a_journal_that_is_not_there_any_more_is_written_and_read_no_longer(tmp_path, then):
+    path = tmp_path / "journal.db"
+    async with opened(f"sqlite:///{path}") as journal:
+        lease = await journal.take_over(HOST)
+        await journal.confirm(lease)
+        if then == "replaced":
+            path.rename(tmp_path / "before.db")
+            path.write_bytes(b"")
+        else:
+            path.unlink()
+        for call in (journal.jobs(), journal.write(lease, []), journal.take_over(OTHER_HOST), journal.confirm(lease)):
+            with pytest.raises(JournalCorrupt, match="was deleted or replaced while it was in use"):
+                await call
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+@in_loop
+async def test_a_journal_that_was_driven_with_is_not_begun_anew(tmp_path, left):
+    path = tmp_path / "journal.db"
+    async with opened(f"sqlite:///{path}") as journal:
+        await journal.release(await journal.take_over(HOST))
+    path.unlink()
+    if left != "nothing":
+        path.touch()
+    with pytest.raises(JournalCorrupt, match="sends their rows again"):
+        async with opened(f"sqlite:///{path}"):
+            pass
+    for file in tmp_path.glob("journal.db.*.lock"):  # as the error says
+        file.unlink()
+    async with opened(f"sqlite:///{path}") as journal:
+        assert await journal.jobs() == []

@@ -22,7 +22,7 @@ from orchestrator import ImportRequest, Orchestrator, Settings, finishing, hashi
 from orchestrator.config import Subscription
 from orchestrator.emulator.app import Running, start
 from orchestrator.emulator.config import BODY_BYTES_MAX
-from orchestrator.errors import ConfigError, JournalError, NotDelivered
+from orchestrator.errors import ConfigError, JournalCorrupt, JournalError, NotDelivered
 from orchestrator.events import JobFinished
 from orchestrator.holds import Holds
 from orchestrator.model import ExitCode, Job, JobState, Phase
@@ -97,6 +97,32 @@ def test_damaged_claims_are_made_anew(tmp_path):
                 (job,) = (await orchestrator.resume()).jobs
                 summary = await job.wait()
                 assert (summary.state, summary.rows.accepted) == (JobState.COMPLETE, 60)
+
+    asyncio.run(play())
+
+
+def test_a_driver_whose_journal_is_deleted_sends_nothing_more(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, running):
+            running.service.faults.extend([{"on": "create", "do": "code", "code": "1016"}])
+            uploads = running.service.engine.creates
+
+            async def tried() -> bool:
+                return bool(uploads)
+
+            async def drive() -> None:
+                async with Orchestrator.open(settings) as orchestrator:
+                    job = await orchestrator.submit(request(tmp_path))
+                    await seen(tried)
+                    (tmp_path / "state/journal.db").unlink()
+                    await job.wait()
+
+            with pytest.raises(JournalCorrupt, match="was deleted"):
+                await drive()
+            running.service.faults.remove(None)
+            with pytest.raises(JournalCorrupt, match="is gone"):
+                await drive()
+            assert not running.service.engine.batches
 
     asyncio.run(play())
 

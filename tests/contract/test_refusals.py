@@ -67,3 +67,9 @@ def test_what_one_more_try_did_not_mend_stops_the_job(tmp_path, code):
     assert (summary.exit_code, summary.exit_reasons, summary.rows.unsent) == (
         ExitCode.REFUSED, ("job_refused",), SOURCES,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("on", ["token", "describe"])
+def test_an_answer_before_the_first_upload_that_nobody_can_read_is_asked_for_again(tmp_path, on):
+    summary, uploads = run(tmp_path, {"on": on, "do": "no_json", "nth": 1})
+    assert (summary.state, uploads) == (JobState.COMPLETE, SOURCES)
