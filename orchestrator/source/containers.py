@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from orchestrator.errors import SourceError
-from orchestrator.source.opening import identity_of, still_written
+from orchestrator.source.opening import identity_of, open_regular, still_written
 from orchestrator.source.spool import Workspace
 
 if sys.version_info >= (3, 14):
@@ -44,7 +44,7 @@ def unpacked(path: Path, *, workspace: Workspace, stem: str, name: str) -> Path:
         Stopped: nobody waits for it any longer.
 
     """
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         identity = identity_of(os.fstat(file.fileno()))
         head = file.read(MAGIC_BYTES)
         if head.startswith(_ZIP):

@@ -12,13 +12,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.model import Source
+from orchestrator.source.opening import open_regular
 
 BLOCK_BYTES: Final = 1_048_576
 FREQUENT_MAX: Final = 15  # a line of a terminal; whoever needs more has the file
@@ -113,7 +113,7 @@ def _read(source: Source, counts: NDArray[np.int64], check: Callable[[], None]) 
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     lost_before = int(counts[_LOST])
     line_ends = twice = first_line = 0
-    with Path(source.original.path if source.original else source.content).open("rb", buffering=0) as file:
+    with open_regular(source.original.path if source.original else source.content) as file:
         while block := file.read(BLOCK_BYTES):
             check()
             if not block.isascii() or decoder.getstate()[0]:

@@ -8,6 +8,7 @@ it is looked at again, and a copy is made.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from orchestrator.model import Format
 from orchestrator.source import containers, encodings
 from orchestrator.source.detect import NotUtf8, refuse_what_is_no_text
 from orchestrator.source.encodings import Basis, Encoding
-from orchestrator.source.opening import identity_of, inspect, still_written
+from orchestrator.source.opening import identity_of, inspect, open_regular, still_written
 from orchestrator.source.split import Plan, plan
 from orchestrator.source.spool import Workspace
 from orchestrator.source.transcode import BLOCK_BYTES, HEAD_BYTES, ends_with_returns, to_utf8
@@ -134,7 +135,7 @@ def plan_all(located: Sequence[Located], reading: Reading) -> tuple[Plan, ...]:
 
 def _read(located: Located, index: int, reading: Reading) -> tuple[Opened, Plan]:
     path = _plain(located, index, reading)
-    with path.open("rb") as file:
+    with io.BufferedReader(open_regular(path)) as file:
         head = file.read(HEAD_BYTES)
         refuse_what_is_no_text(head, located.name)
         encoding = encodings.begin(head, reading.encoding)
@@ -199,7 +200,7 @@ def _as_utf8(located: Located, path: Path, index: int, reading: Reading, encodin
         return opened
     name = located.name
     with (
-        path.open("rb", buffering=0) as file,
+        open_regular(path) as file,
         reading.workspace.copy(f"{index}.utf8", of=name, bytes_expected=path.stat().st_size) as copy,
     ):
         identity = identity_of(os.fstat(file.fileno()))
@@ -240,5 +241,5 @@ def _refuse_disagreement(opened: Sequence[Opened]) -> None:
 
 def _is_ascii(path: str) -> bool:
     """Tell whether a file is the same in all encodings that ASCII is part of."""
-    with Path(path).open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return all(block.isascii() for block in iter(lambda: file.read(BLOCK_BYTES), b""))

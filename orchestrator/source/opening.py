@@ -9,7 +9,9 @@ suddenly cancelled, holds a descriptor that somebody has to close.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import io
 import os
 import stat
 import zlib
@@ -38,7 +40,7 @@ def inspect(path: str | os.PathLike[str], *, given: str | None = None, allow_emp
             )
         if not stat.S_ISREG(status.st_mode):
             raise SourceError(f"{name}: this is no regular file. Write the data to a file first, and name that.")
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
     except FileNotFoundError:
         where = "" if Path(name).is_absolute() else f" in {Path.cwd()}"
@@ -50,6 +52,19 @@ def inspect(path: str | os.PathLike[str], *, given: str | None = None, allow_emp
     if status.st_size == 0 and not allow_empty:
         raise SourceError(f"{name}: the file is empty; there is nothing to import. Was it written completely?")
     return identity_of(status)
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
+    """Open a file to be read; OSError if it is none, for opening a pipe would wait until somebody writes to it."""
+    return io.FileIO(path, opener=_opener)
+
+
+def _opener(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
 def identity_of(status: os.stat_result) -> FileIdentity:
@@ -146,7 +161,7 @@ def _read(name: str, path: str, planned: FileIdentity, start: int, stop: int) ->
     The identity is taken after the bytes, so that it vouches for them; ``name`` is the source's in messages.
     """
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             descriptor = file.fileno()
             data = read_range(descriptor, start, stop)
             identity = identity_of(os.fstat(descriptor))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import SourceError
 from orchestrator.model import Original, Source, Span
 from orchestrator.records import Record, parse
-from orchestrator.source.opening import changed, identity_of, read_range
+from orchestrator.source.opening import changed, identity_of, open_regular, read_range
 
 Places = NDArray[np.int64]  # one line per record: row, line, start, end; all of the original
 
@@ -109,7 +109,7 @@ def restore(source: Source, records: Sequence[Record]) -> tuple[Sequence[Record]
 def _read_records(source: Source, original: Original, entries: Sequence[list[int]]) -> list[tuple[str, ...]]:
     found = []
     try:
-        with Path(original.path).open("rb", buffering=0) as file:
+        with open_regular(original.path) as file:
             for row, _, start, end in entries:
                 record = next(parse(read_range(file.fileno(), start, end), source.format.delimiter, first_row=row))
                 found.append(record.cells)

@@ -22,7 +22,7 @@ from orchestrator.source import detect
 from orchestrator.source.blocks import BLOCK_BYTES, TornReadError, blocks_of, read_blocks
 from orchestrator.source.cutter import Cutter, Limits, Mark, Shape
 from orchestrator.source.oddities import Oddity
-from orchestrator.source.opening import identity_of, inspect, read_range, read_span, still_written
+from orchestrator.source.opening import identity_of, inspect, open_regular, read_range, read_span, still_written
 from orchestrator.source.shares import record_ends, shares
 from orchestrator.source.utf8 import Utf8Check
 from orchestrator.source.walk import State, walk
@@ -62,7 +62,7 @@ def plan(
     identity = inspect(path, given=given, allow_empty=allow_empty)
     if identity.size_bytes == 0:
         return _empty(content, index=index, given=given, format=format, identity=identity, absolute=absolute or content)
-    with Path(path).open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         descriptor, size = file.fileno(), identity.size_bytes
         head = _read(descriptor, 0, min(size, detect.HEADER_BYTES_MAX), given)
         beginning = detect.examine(head, whole=len(head) == size, given=format, name=given)

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import os
+import signal
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,19 @@ def test_a_file_that_is_gone(file, planned):
     assert refused(SpanContent(planned.source, planned.spans[0]), "moved or deleted") == []
     file.mkdir()
     assert refused(SpanContent(planned.source, planned.spans[0]), "unreadable") == []
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(file, planned):
+    file.unlink()
+    os.mkfifo(file)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
+    signal.alarm(20)
+    try:
+        with pytest.raises(SourceChanged, match="unreadable .it is no regular file"):
+            read_span(planned.source, planned.spans[0])
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def test_a_change_during_the_stream_stops_it(file, planned):
