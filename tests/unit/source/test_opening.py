@@ -180,7 +180,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(file, planned):
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
     signal.alarm(20)
     try:
-        with pytest.raises(SourceChanged, match="unreadable .it is no regular file"):
+        with pytest.raises(SourceChanged, match=r"unreadable \(it is no regular file\)"):
             read_span(planned.source, planned.spans[0])
     finally:
         signal.alarm(0)
