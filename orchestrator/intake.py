@@ -21,7 +21,7 @@ from orchestrator.clock import Clock
 from orchestrator.connection import Connection
 from orchestrator.desk import CallCounts, part_bytes_max
 from orchestrator.draft import draft
-from orchestrator.errors import AlreadyGiven, ConfigError, JournalError, NoRoom, SourceError
+from orchestrator.errors import AlreadyGiven, ConfigError, JobUnknown, JournalError, NoRoom, SourceError
 from orchestrator.fetching import fetch
 from orchestrator.journal.changes import FindingAdded, JobChanged, JobPlanned, JobValues
 from orchestrator.journal.journal import Journal
@@ -101,6 +101,18 @@ class Intake:
         self._calls = calls
         self._connection = connection
         self._ledger = Ledger(journal, offload)
+
+    async def predecessor(self, after: str | None, host: str | None) -> JobId | None:
+        """Return the job behind whose end one begins that goes to a host; ConfigError if there is none such."""
+        if after is None:
+            return None
+        try:
+            job = await self._journal.job(after)
+        except JobUnknown as error:
+            raise ConfigError(f"--after: {error}") from None
+        if host not in (None, job.host):
+            raise ConfigError(f"--after {job.id}: that job writes to {job.host}, this one to {host}")
+        return job.id
 
     async def prepare(
         self,

@@ -67,6 +67,7 @@ class Preview:
         started_ms = self._clock.now_ms()
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         host = None if offline else (await self._connection.destination()).host
+        await self._intake.predecessor(request.after, host)
         limits = schedule_limits(self._settings, self._connection.limits())
         conflicts = Conflicts(chunks=0, examined=0)
         with scratch(self._state_dir, rng=self._rng, now_ms=started_ms) as directory:
@@ -107,6 +108,7 @@ class Preview:
 
     async def check(self, request: ImportRequest, *, offline: bool) -> Checked:
         """Make the checks of an import and nothing else; raises what `Orchestrator.check` raises."""
+        await self._intake.predecessor(request.after, None)
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         with scratch(self._state_dir, rng=self._rng, now_ms=self._clock.now_ms()) as directory:
             workspace = Workspace(copies_directory(directory))

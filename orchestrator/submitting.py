@@ -11,7 +11,7 @@ from shutil import rmtree
 
 from orchestrator import preflight
 from orchestrator.directories import prepare_out_dir
-from orchestrator.errors import AlreadyGiven, ConfigError, JobUnknown
+from orchestrator.errors import AlreadyGiven
 from orchestrator.holds import Holds
 from orchestrator.intake import Intake
 from orchestrator.journal.changes import JobWithdrawn
@@ -46,7 +46,7 @@ class Submission:
         located = await self._offload.run(preflight.locate, request.sources, allow_empty=request.allow_empty)
         job_id = self._new_job_id()
         destination = await connect()
-        options = replace(request.options(), after=await self._predecessor(request, destination))
+        options = replace(request.options(), after=await self._intake.predecessor(request.after, destination.host))
         out_dir = Path(job_id if request.out_dir is None else request.out_dir).absolute()
         prepare_out_dir(out_dir)
         job = Job(
@@ -92,18 +92,6 @@ class Submission:
         self._forget(job, request)
         if gone:
             await self._offload.run(rmtree, job_directory(self._state_dir, job), ignore_errors=True)
-
-    async def _predecessor(self, request: ImportRequest, destination: Destination) -> JobId | None:
-        """Return the job behind whose end this one begins; ConfigError if there is none such."""
-        if request.after is None:
-            return None
-        try:
-            job = await self._journal.job(request.after)
-        except JobUnknown as error:
-            raise ConfigError(f"--after: {error}") from None
-        if job.host != destination.host:
-            raise ConfigError(f"--after {job.id}: that job writes to {job.host}, this one to {destination.host}")
-        return job.id
 
     def _forget(self, job: Job, request: ImportRequest) -> None:
         self._holds.let_go(job.id)

@@ -71,7 +71,7 @@ async def run_import(
     take_over: bool = False,
 ) -> ExitCode:
     """Import files as one job with these settings; ``flags`` are those that a next command needs."""
-    interruption = Interruption(console)
+    interruption = Interruption(console, flags)
 
     async def body() -> ExitCode:
         located = preflight.locate(request.sources, allow_empty=request.allow_empty)
@@ -101,7 +101,7 @@ async def run_import(
             tell_taken_over(console, owner)
             if not take_over:
                 await tell_turn(console, orchestrator, [handle], flags)
-            interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
+            interruption.sending(orchestrator, drain_s=settings.drain.seconds)
             return await Attendance(console, settings, orchestrator, interruption, flags).see_through([handle])
 
     return await interruption.over(body)
@@ -193,8 +193,8 @@ def resume_jobs(
     async def go_on(console: Console) -> ExitCode:
         settings = read_settings(common)
         confirmation = Confirmation(console, settings, common.subscription, confirmed)
-        interruption = Interruption(console)
         flags = same_flags(common)
+        interruption = Interruption(console, flags)
 
         async def body() -> ExitCode:
             async with Orchestrator.open(settings, subscription=common.subscription) as orchestrator:
@@ -214,7 +214,7 @@ def resume_jobs(
                 if not resumed.jobs:
                     console.say("Nothing to resume.")
                     return ExitCode.OK
-                interruption.sending(orchestrator, drain_s=settings.drain.seconds, flags=flags)
+                interruption.sending(orchestrator, drain_s=settings.drain.seconds)
                 tell_destination(console, destination)
                 tell_taken_over(console, owner)
                 if not take_over:

@@ -264,11 +264,12 @@ class Interruption:
     journal stays one that can be resumed.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, flags: str) -> None:
+        """Begin before anything is sent; a next command needs these flags."""
         self._console = console
         self._orchestrator: Orchestrator | None = None
         self._drain_s = 0.0
-        self._flags = ""
+        self._flags = flags
         self._task: asyncio.Task[object] | None = None
         self._steps: list[Callable[[], None]] = []
         self._received: signal.Signals | None = None
@@ -293,7 +294,7 @@ class Interruption:
         except asyncio.CancelledError:
             if self.code is None:
                 raise
-            tell_code(self._console, self.code, "orchestrator resume")
+            tell_code(self._console, self.code, f"orchestrator resume{self._flags}")
             return self.code
         except (OrchestratorError, OSError, BaseExceptionGroup) as error:
             cause = first_of(error) if isinstance(error, BaseExceptionGroup) else error
@@ -307,10 +308,9 @@ class Interruption:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    def sending(self, orchestrator: Orchestrator, *, drain_s: float, flags: str) -> None:
-        """From now on there may be an upload under way; it is waited for so long, and resumed with these flags."""
+    def sending(self, orchestrator: Orchestrator, *, drain_s: float) -> None:
+        """From now on there may be an upload under way; it is waited for so long."""
         self._orchestrator = orchestrator
-        self._flags = flags
         self._drain_s = drain_s
         self._steps = [self._drain, self._abandon, self._end]
 

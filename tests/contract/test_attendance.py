@@ -26,13 +26,13 @@ Attend = Callable[[Console, Settings, Orchestrator, Sequence[JobHandle]], Awaita
 async def see_through(
     console: Console, settings: Settings, orchestrator: Orchestrator, jobs: Sequence[JobHandle]
 ) -> ExitCode:
-    return await Attendance(console, settings, orchestrator, Interruption(console), "").see_through(jobs)
+    return await Attendance(console, settings, orchestrator, Interruption(console, ""), "").see_through(jobs)
 
 
 async def wait_long(
     console: Console, settings: Settings, orchestrator: Orchestrator, jobs: Sequence[JobHandle]
 ) -> ExitCode:
-    return await wait_for(console, settings, jobs, timeout_s=3_600, flags="")
+    return await wait_for(console, jobs, timeout_s=3_600, flags="")
 
 
 @asynccontextmanager
@@ -76,8 +76,8 @@ def test_each_job_is_told_of_when_it_ends(tmp_path, capsys, attend: Attend):
 
 def test_when_the_time_is_up_only_those_are_told_that_were_not(tmp_path, capsys):
     async def play() -> None:
-        async with two_jobs(tmp_path) as (settings, _, held, over, _):
-            code = await wait_for(Console(Output()), settings, [held, over], timeout_s=0, flags="")
+        async with two_jobs(tmp_path) as (_, _, held, over, _):
+            code = await wait_for(Console(Output()), [held, over], timeout_s=0, flags="")
             shown = capsys.readouterr().err
             assert code is ExitCode.INTERRUPTED
             assert f"Job {held.id} is running: 0 of 60 rows accepted, 60 unsent." in shown

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator import ImportRequest, JobHandle, Orchestrator
 from orchestrator.emulator.app import Running
-from orchestrator.errors import SourceError
+from orchestrator.errors import ConfigError, SourceError
 from orchestrator.model import JobId, JobState, RepeatedKeys
 from tests.contract.test_library import SPEED, emulated, request, seen
 
@@ -142,5 +142,20 @@ def test_what_a_process_left_that_was_killed_while_it_read_is_removed_by_the_nex
             await through(job)
             assert (tmp_path / "out-a" / "superseded.csv").read_text().startswith("source_file,")
             assert not list(plans(tmp_path)[0].glob("spool"))
+
+    asyncio.run(play())
+
+
+def test_a_job_behind_one_that_nobody_knows_is_refused_by_its_plan_as_well(tmp_path):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            wanted = replace(request(tmp_path), after="20990101")
+            for offline in (False, True):
+                with pytest.raises(ConfigError, match=r"--after: .*20990101"):
+                    await orchestrator.plan(wanted, offline=offline)
+                with pytest.raises(ConfigError, match=r"--after: .*20990101"):
+                    await orchestrator.check(wanted, offline=offline)
+            with pytest.raises(ConfigError, match=r"--after: .*20990101"):
+                await orchestrator.submit(wanted)
 
     asyncio.run(play())

@@ -21,11 +21,11 @@ class Sender:
 
 
 def ended(error: Exception, *, sending: bool = True, signalled: bool = False) -> int:
-    interruption = Interruption(Console(Output()))
+    interruption = Interruption(Console(Output()), " --journal sqlite:///j.db")
 
     async def body() -> Any:
         if sending:
-            interruption.sending(cast(Any, Sender()), drain_s=1, flags=" --journal sqlite:///j.db")
+            interruption.sending(cast(Any, Sender()), drain_s=1)
         if signalled:
             os.kill(os.getpid(), signal.SIGTERM)
             await interruption.unless_stopped(asyncio.Event().wait())
@@ -61,3 +61,12 @@ def test_after_a_signal_it_is_the_signal_that_counts(capsys):
 def test_everything_else_is_raised(error, sending):
     with pytest.raises(type(error)):
         ended(error, sending=sending)
+
+
+def test_a_signal_before_anything_is_sent_names_the_same_journal(capsys):
+    async def body() -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    assert asyncio.run(Interruption(Console(Output()), " --journal sqlite:///j.db").over(body)) == 143
+    assert capsys.readouterr().err.endswith("Next: orchestrator resume --journal sqlite:///j.db\n")
