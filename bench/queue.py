@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -26,6 +27,16 @@ CHUNKS: Final = 200
 DRAWS: Final = 40  # of a world that is drawn; the worst one is judged
 PEERS: Final[dict[str, WayToImport]] = {"10 at a time": ten_at_a_time, "1 at a time": one_at_a_time}
 OURS: Final = "the heart"
+LENGTHS_S: Final = (23, 45, 599, 613, 907, 1_800)
+PACE_CHANGES: Final[dict[str, list[int]]] = {
+    "100 of 600 s, 100 of 60 s": [600] * 100 + [60] * 100,
+    "20 of 3,600 s, 200 of 60 s": [3_600] * 20 + [60] * 200,
+    "2 of 3,600 s, 198 of 60 s": [3_600] * 2 + [60] * 198,
+    "12 of 600 s, 68 of 30 s": [600] * 12 + [30] * 68,
+    "one of 1,200 s, 399 of 5 s": [1_200] + [5] * 399,
+    "20 of 20 s and 20 of 180 s in turn": ([20] * 20 + [180] * 20) * 5,
+    "100 of 60 s, 100 of 600 s": [60] * 100 + [600] * 100,
+}
 DECISIONS: Final = 300
 LARGE: Final = 100  # times as many chunks; what grows with the logarithm grows less than twofold
 GROWTH_MAX: Final = 2.0
@@ -83,9 +94,13 @@ def _worlds() -> Iterator[tuple[Callable[[int], World], Demands]]:
     calm = Demands(utilisation=0.99, makespan=1.01, calls=2.5, held=5)
     yield (lambda seed: _even("steady: 200 of 60 s", 60_000)), calm
     yield (lambda seed: _even("long: 200 of 600 s", 600_000)), calm
+    for seconds in LENGTHS_S:
+        yield partial(_steady, seconds), calm
     yield (lambda seed: _even("short: 200 of 5 s", 5_000)), Demands(utilisation=0.97, makespan=1.03)
     yield _jittered, Demands(utilisation=0.99, makespan=1.01, calls=5)
     yield (lambda seed: _even("one static list: 200 of 60 s", 60_000, static_list=1)), Demands(utilisation=0.45)
+    for name in PACE_CHANGES:
+        yield partial(_changing, name), Demands(utilisation=0.97, calls=5)
     yield (lambda seed: _foreign("others take 4 to 6 slots", seed, 4, 6)), Demands(utilisation=0.98, full=None)
     yield (lambda seed: _foreign("others take 4 to 9 slots", seed, 4, 9)), Demands(utilisation=0.85, full=None)
     yield (lambda seed: _foreign("others take 9 slots", seed, 9, 9)), Demands(utilisation=0.85, full=None)
@@ -115,6 +130,15 @@ def _job(
 
 def _even(name: str, duration_ms: int, *, static_list: int | None = None) -> World:
     return World(name=name, pieces=_job([duration_ms] * CHUNKS, static_list=static_list))
+
+
+def _steady(seconds: int, _seed: int) -> World:
+    return _even(f"steady: 200 of {seconds:,} s", 1_000 * seconds)
+
+
+def _changing(name: str, _seed: int) -> World:
+    durations_ms = [1_000 * duration_s for duration_s in PACE_CHANGES[name]]
+    return World(name=f"pace changes: {name}", pieces=_job(durations_ms))
 
 
 def _jittered(seed: int) -> World:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestrator.model import BatchStatus
 from orchestrator.schedule.pace import Pace
@@ -23,10 +24,21 @@ from orchestrator.schedule.state import Limits, TrackedChunk
 INTERVAL_SHARE = 10  # of the time that a batch has lasted, until it is asked after again
 INTERVAL_SHARE_AT_FIRST = 2  # the same, as long as nothing is known of such batches
 NEAR_END = 0.8  # of its likely duration: a batch that has lasted so long is asked after regularly
+SEEN_AFTER = 0.5  # of its likely duration: whoever found a batch unfinished only before that did not see its end
 ROUNDS = 2  # batches to be kept at Marketo for each importer: all importers may end at a time
 ROUNDS_UNSTEADY = 4  # where batches differ widely, so that nobody has to know exactly when they end
 UPLOAD_MS_ASSUMED = 1_000  # before any upload was seen
 POLLS_COVERED = 2  # the queue holds work for as many of the shortest intervals of polling, besides the uploads
+
+
+@dataclass(slots=True)
+class _Sooner:
+    """Batches that were found finished one after another, the first of them sooner than expected."""
+
+    since_ms: int  # when the first one began
+    target: str
+    batches: int = 0
+    rows: int = 0
 
 
 class Line:
@@ -38,6 +50,8 @@ class Line:
         self._free_ms = [0] * limits.importers  # since when each importer is free that none of our batches is on
         self._asked_ms = 0  # the last poll that found any batch unfinished
         self._upload_ms = UPLOAD_MS_ASSUMED
+        self._begun = 0  # how many batches were put on an importer
+        self._sooner: _Sooner | None = None  # batches that were found finished sooner than expected, one after another
 
     def note_upload(self, took_ms: int) -> None:
         """Learn how long an upload takes."""
@@ -50,20 +64,41 @@ class Line:
             if chunk.begun_ms is None:
                 free_ms = heapq.heappop(self._free_ms) if self._free_ms else 0
                 chunk.begun_ms = max(free_ms, chunk.accepted_ms)
+                self._begun += 1
+                rounds = self.pace.look_every(chunk.target)
+                chunk.looked_after = self._begun % (rounds * self._limits.importers) == 0
         return heads
 
     def finished(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Take in that a batch was found finished, and learn from it."""
         begun_ms = chunk.accepted_ms if chunk.begun_ms is None else chunk.begun_ms
+        since_ms = max(begun_ms, chunk.asked_ms or 0)  # it ended between then and now
+        ended_ms = (since_ms + now_ms) // 2
         learns = chunk.watched and chunk.begun_ms is not None
-        seen = chunk.asked_ms is not None and chunk.asked_ms >= begun_ms
-        if learns and not seen and self._knows(chunk):
+        seen = since_ms - begun_ms >= SEEN_AFTER * self.pace.likely_ms(chunk.target, chunk.rows)
+        if self._sooner is not None or (learns and self.pace.is_sooner(chunk.target, chunk.rows, now_ms - begun_ms)):
+            self._finished_sooner(chunk, begun_ms, now_ms)
+        elif learns and not seen and self._knows(chunk):
             ended_ms = begun_ms + self.pace.note_unseen(chunk.target, chunk.rows, now_ms - begun_ms)
-        else:
-            ended_ms = (max(begun_ms, chunk.asked_ms or 0) + now_ms) // 2
-            if learns:
-                self.pace.note(chunk.target, chunk.rows, ended_ms - begun_ms)
+        elif learns:
+            self.pace.note(chunk.target, chunk.rows, ended_ms - begun_ms, (now_ms - since_ms) / 4)
         self.left(chunk, ended_ms)
+
+    def _finished_sooner(self, chunk: TrackedChunk, begun_ms: int, now_ms: int) -> None:
+        """Take in that a batch was found finished much sooner than expected, or right behind one that was.
+
+        One alone may be chance.  How many were imported since the first of them began tells how long one takes.
+        """
+        if self._sooner is None:
+            self._sooner = _Sooner(since_ms=begun_ms, target=chunk.target)
+        sooner = self._sooner
+        if sooner.target != chunk.target:
+            return
+        sooner.batches, sooner.rows = sooner.batches + 1, sooner.rows + chunk.rows
+        if sooner.batches > 1:
+            rounds = max(1.0, sooner.batches / self._limits.importers)
+            took_ms = (now_ms - sooner.since_ms) / rounds
+            self.pace.begin_anew(sooner.target, max(1, sooner.rows // sooner.batches), took_ms)
 
     def left(self, chunk: TrackedChunk, ended_ms: int) -> None:
         """Take a batch off its importer, if it was on one."""
@@ -75,6 +110,7 @@ class Line:
     def asked(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Take in that a batch was found unfinished."""
         chunk.asked_ms = self._asked_ms = now_ms
+        self._sooner = None
         if chunk.begun_ms is not None:
             self.pace.note_unfinished(chunk.target, chunk.rows, now_ms - chunk.begun_ms)
 
@@ -125,10 +161,16 @@ class Line:
         likely_ms = self.pace.likely_ms(chunk.target, chunk.rows)
         if not self._knows(chunk) or (chunk.asked_ms or 0) - begun_ms >= NEAR_END * likely_ms:
             return again_ms  # what others took since does not put off what may end any moment
+        if self._sooner is not None:
+            return again_ms  # it may be finished as well
         worth_ms = begun_ms + self.pace.worth_asking_ms(chunk.target, chunk.rows)
         if needed_ms is not None:
             fast_ms = begun_ms + self.pace.fast_ms(chunk.target, chunk.rows)
             worth_ms = min(worth_ms, max(needed_ms, fast_ms))
+            if chunk.looked_after:
+                lasted_ms = max(0, (chunk.asked_ms or 0) - begun_ms)
+                look_ms = self.pace.look_ms(chunk.target, chunk.rows, lasted_ms)
+                worth_ms = worth_ms if look_ms is None else min(worth_ms, begun_ms + look_ms)
         return max(again_ms, worth_ms)
 
     def _again_ms(self, chunk: TrackedChunk, begun_ms: int, needed_ms: int | None) -> int:
@@ -147,5 +189,7 @@ class Line:
         if self._knows(chunk):
             return chunk.asked_ms + share_ms
         waits_ms = max(share_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
+        if waits_ms >= most_ms and not chunk.looked_after:
+            waits_ms += least_ms  # not all at a time, that one may stand in for the others
         # Others' answers stand in for its own, but not for long: it may have ended while they did not.
         return min(max(chunk.asked_ms, self._asked_ms) + waits_ms, chunk.asked_ms + 2 * max(most_ms, share_ms))

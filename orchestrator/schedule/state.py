@@ -179,6 +179,7 @@ class TrackedChunk:
     due_ms: int = 0  # no poll, collection or refusal before this
     accepted_ms: int  # when Marketo took the batch, for all that is known
     begun_ms: int | None = None  # when an importer is believed to have begun with it; None: it waits
+    looked_after: bool = False  # asked after early, to see whether Marketo has become faster
     asked_ms: int | None = None  # the last poll that found it unfinished
     passed_over: int = 0  # how often another job's chunk was sent because others' keys were in this one's way
     blocked_ms: int | None = None  # since when

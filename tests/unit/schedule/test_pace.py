@@ -40,13 +40,41 @@ def test_batches_that_differ_widely_are_unsteady():
     assert pace.fast_ms("person", 100) < 0.5 * pace.likely_ms("person", 100)
 
 
-def test_a_belief_that_is_too_slow_by_far_is_given_up():
+def test_one_batch_that_takes_a_very_different_time_is_chance_and_two_are_not():
     pace = Pace()
     for _ in range(8):
+        pace.note("person", 100, 60_000)
+    pace.note("person", 100, 600_000)
+    assert pace.likely_ms("person", 100) == 60_000
+    pace.note("person", 100, 60_000)
+    pace.note("person", 100, 600_000)
+    assert pace.likely_ms("person", 100) == 60_000
+    pace.note("person", 100, 500_000)
+    assert pace.likely_ms("person", 100) == 550_000
+
+
+def test_a_batch_is_looked_after_the_later_and_the_less_often_the_more_were_alike():
+    pace = Pace()
+    looks = []
+    for number in range(100):
         pace.note("person", 100, 600_000)
-    for _ in range(60):  # each was finished when it was first asked after: Marketo has become faster
-        assert pace.note_unseen("person", 100, 700_000) <= pace.likely_ms("person", 100) * 1.05
-    assert pace.likely_ms("person", 100) < 400_000
+        looks.append((pace.look_ms("person", 100, 0), pace.look_every("person")))
+        assert looks[-1][0] <= 150_000, number
+    assert looks == sorted(looks)
+    assert (looks[0], looks[-1]) == ((9_375, 1), (150_000, 3))
+    assert pace.look_ms("person", 100, 150_000) is None
+    assert pace.look_ms("person", 100, 300_000) is None
+
+
+def test_batches_that_differ_widely_are_looked_after_only_once_several_ended_unseen():
+    pace = Pace()
+    for took_ms in (12_000, 180_000, 50_000, 130_000, 20_000, 170_000, 30_000, 150_000):
+        pace.note("person", 100, took_ms)
+    assert pace.is_unsteady("person", 100)
+    for _ in range(4):
+        assert pace.look_ms("person", 100, 0) is None
+        pace.note_unseen("person", 100, 100_000)
+    assert pace.look_ms("person", 100, 0) is not None
 
 
 def _asked(story: Story, until_ms: int, ends_ms: dict[int, int]) -> dict[int, list[int]]:
