@@ -90,6 +90,7 @@ class Scheduler:
                     commands += self._seeks(now_ms)
                 if not self.short_of_calls:
                     commands += self._submission(now_ms)
+                    self._stop_the_impatient()  # what was sent may have taken the last calls that others could have
                 commands += self._repairs(now_ms)
             commands += self._endings()
             if not self.known.denied:
@@ -254,7 +255,16 @@ class Scheduler:
         if known.lane.crowded:
             return limits.slots
         batches = known.batches
-        return min(limits.slots, len(batches) + (not known.line.is_covered(batches, now_ms)))
+        wants_more = not known.line.is_covered(batches, now_ms) or self._next_is_new(now_ms)
+        return min(limits.slots, len(batches) + wants_more)
+
+    def _next_is_new(self, now_ms: int) -> bool:
+        """Tell whether the job whose turn it is has nothing at Marketo: it need not wait until others need more there."""
+        jobs = [job for job in self.turns.open(now_ms) if self.turns.has_more(job)]
+        if all(any(chunk.holds_slot for chunk in job.moving) for job in jobs):
+            return False
+        first = self.turns.line_up(jobs, self.turns.reserved(now_ms))[0]
+        return not any(chunk.holds_slot for chunk in first.moving)
 
     def _held_over(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the first chunk of unknown outcome whose hold is over.
