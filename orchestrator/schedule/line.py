@@ -189,7 +189,7 @@ class Line:
         if self._knows(chunk):
             return chunk.asked_ms + share_ms
         waits_ms = max(share_ms, min(most_ms, (chunk.asked_ms - chunk.accepted_ms) // INTERVAL_SHARE_AT_FIRST))
-        if waits_ms >= most_ms and not chunk.looked_after:
+        if waits_ms >= most_ms and not (chunk.looked_after or chunk.status is BatchStatus.QUEUED):
             waits_ms += least_ms  # not all at a time, that one may stand in for the others
         # Others' answers stand in for its own, but not for long: it may have ended while they did not.
         return min(max(chunk.asked_ms, self._asked_ms) + waits_ms, chunk.asked_ms + 2 * max(most_ms, share_ms))
