@@ -14,14 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+import anyio
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
+LEFT_WITHIN_S = 30.0  # a thread that hangs for longer reads from a disk that is gone: nothing ends it but the process
 THREADS = 2  # one for claims, one for result files; more would only wait for the interpreter
 
 
 class Offload:
-    """An async context manager that runs functions off the loop; leaving it waits for those that have begun."""
+    """An async context manager that runs functions off the loop; leaving it waits a while for those that have begun."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="orchestrator")
@@ -33,7 +36,8 @@ class Offload:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         # Reading a large source takes minutes, in which the loop, and signals on it, must have their turn.
-        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        with anyio.move_on_after(LEFT_WITHIN_S):
+            await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the function's result, or raise what it raised."""

@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
@@ -65,6 +66,9 @@ _NOTHING_BEGUN = {
 }
 
 
+ENDED_WITHIN_S = 10.0  # a command has told its end by then, and has closed everything
+
+
 def read_settings(common: Common) -> Settings:
     """Read the settings that a command was given, and set logging up as they say."""
     flags = [("--journal", "journal.url", common.journal)] if common.journal else []
@@ -100,10 +104,13 @@ def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> E
     """Run a command's asynchronous body; every error becomes words and an exit code."""
     console = Console(output)
     flags = ""
-    _end_of_start()
+    is_process = _end_of_start()
 
     async def run() -> ExitCode:
-        return await body(console)
+        code = await body(console)
+        if is_process:
+            _end_soon(code)
+        return code
 
     try:
         flags = same_flags(output) if isinstance(output, Common) else ""
@@ -142,14 +149,29 @@ def _is_nowhere() -> bool:
     return False
 
 
-def _end_of_start() -> None:
+def _end_of_start() -> bool:
     """Look for garbage from now on, and never among what was imported, not even when the process ends.
 
-    That is a quarter of the time that a short command takes.
+    That is a quarter of the time that a short command takes.  Return whether this process is the command and no more.
     """
-    if not gc.isenabled():  # as it is in a process that is the command, see `orchestrator.__main__`
-        gc.freeze()
-        gc.enable()
+    if gc.isenabled():  # as it is not in a process that is the command, see `orchestrator.__main__`
+        return False
+    gc.freeze()
+    gc.enable()
+    return True
+
+
+def _end_soon(code: ExitCode) -> None:
+    """End the process with its code in a while, for a thread that hangs for good would keep it alive."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(ENDED_WITHIN_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _next_command(error: BaseException, flags: str) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -70,3 +72,17 @@ def test_a_signal_before_anything_is_sent_names_the_same_journal(capsys):
 
     assert asyncio.run(Interruption(Console(Output()), " --journal sqlite:///j.db").over(body)) == 143
     assert capsys.readouterr().err.endswith("Next: orchestrator resume --journal sqlite:///j.db\n")
+
+
+def test_a_thread_that_hangs_for_good_does_not_keep_the_process():
+    code = """
+import asyncio, gc, threading
+gc.disable()  # as in a process that is the command
+from orchestrator.cli import common, session
+session.ENDED_WITHIN_S = 0.05
+async def body(console):
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    return session.ExitCode.INTERRUPTED
+raise SystemExit(session.execute(common.Output(), body))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 5

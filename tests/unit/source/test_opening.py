@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import threading
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -268,3 +269,17 @@ def test_an_upload_in_progress_costs_less_than_2_mb(tmp_path):
         tracemalloc.stop()
     assert sum(sent) > 9_000_000
     assert peak < 2_000_000
+
+
+def test_leaving_waits_only_a_while_for_a_thread_that_hangs(monkeypatch):
+    monkeypatch.setattr("orchestrator.offload.LEFT_WITHIN_S", 0.01)
+    gone = threading.Event()
+
+    async def run():
+        async with Offload() as threads:
+            hanging = asyncio.create_task(threads.run(gone.wait))
+            await asyncio.sleep(0)
+        gone.set()
+        await hanging
+
+    asyncio.run(run())
