@@ -214,7 +214,13 @@ def can_keep_busy(plan: Plan) -> bool:
 
 
 def _busy(seen: Seen) -> None:
-    """From the moment when all importers have work to that of the last upload, they hardly ever lack it.
+    """From the moment when all importers have work to that of the last upload, they hardly ever lack it."""
+    share = supplied_share(seen)
+    demand(share >= BUSY_SHARE_MIN, "busy", f"importers had work for {share:.4f} of the time")
+
+
+def supplied_share(seen: Seen) -> float:
+    """Return for which share of that time the importers had work, as the emulator saw it.
 
     A batch that is there but has not begun, because Marketo takes its time, is work: nobody else can hasten it.
     """
@@ -225,5 +231,4 @@ def _busy(seen: Seen) -> None:
     for from_ms, to_ms in pairwise(sorted(ms for ms in moments if begin_ms <= ms <= end_ms)):
         there = sum(each.at_ms <= from_ms and to_ms <= each.finished_ms for each in seen.uploads)
         supplied_ms += min(there, IMPORTERS) * (to_ms - from_ms)
-    share = supplied_ms / (IMPORTERS * (end_ms - begin_ms))
-    demand(share >= BUSY_SHARE_MIN, "busy", f"importers had work for {share:.4f} of the time")
+    return supplied_ms / (IMPORTERS * (end_ms - begin_ms))
