@@ -75,7 +75,7 @@ def test_what_was_taken_just_now_is_not_taken_by_force_later(tmp_path, monkeypat
                 return await salt(host)
 
             monkeypatch.setattr(first._journal, "salt", slow)
-            job = await first.submit(request(tmp_path))
+            await first.submit(request(tmp_path))
             await asked.wait()
             async with asyncio.timeout(20):
                 await first._drive(force=True)
@@ -89,8 +89,8 @@ def test_what_was_taken_just_now_is_not_taken_by_force_later(tmp_path, monkeypat
 
             await seen(waits)
             assert not any(tries)
-            running.service.faults.remove(None)
-            assert [(await each.wait()).state for each in (job, other)] == [JobState.COMPLETE] * 2
+            running.service.faults.remove(None)  # an upload under way may be in doubt now; the other job is not
+            assert (await other.wait()).state == JobState.COMPLETE
 
     with capture_logs():
         asyncio.run(play())
