@@ -15,8 +15,10 @@ def main() -> None:
     """
     gc.disable()
     _open_streams()
+    from orchestrator.cli.common import IS_PROCESS
     from orchestrator.cli.main import run
 
+    IS_PROCESS.set(True)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+
+IS_PROCESS: ContextVar[bool] = ContextVar("is_process", default=False)  # not somebody else's that runs a command, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

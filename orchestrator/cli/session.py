@@ -13,13 +13,14 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from orchestrator import log
 from orchestrator.app import Orchestrator
-from orchestrator.cli.common import Common, Output
+from orchestrator.cli.common import IS_PROCESS, Common, Output
 from orchestrator.cli.console import Console
 from orchestrator.cli.endings import tell_code
 from orchestrator.cli.words import duration
@@ -104,12 +105,23 @@ def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> E
     """Run a command's asynchronous body; every error becomes words and an exit code."""
     console = Console(output)
     flags = ""
-    is_process = _end_of_start()
+    is_process = IS_PROCESS.get()
+    if is_process:
+        _end_of_start()
+
+    def told(error: BaseException) -> ExitCode:
+        cause = first_of(error) if isinstance(error, BaseExceptionGroup) else error
+        return explain(console, cause, next_command=_next_command(cause, flags))
 
     async def run() -> ExitCode:
-        code = await body(console)
-        if is_process:
-            _end_soon(code)
+        code = ExitCode.SIGINT
+        try:
+            code = await body(console)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # told, before any thread is waited for
+            code = told(error)
+        finally:
+            if is_process:
+                _end_soon(code)
         return code
 
     try:
@@ -120,11 +132,8 @@ def execute(output: Output, body: Callable[[Console], Awaitable[ExitCode]]) -> E
             code = ExitCode.INTERRUPTED
             tell_code(console, code, meaning="what was asked for could not be written to standard output")
         return code
-    except BaseExceptionGroup as group:
-        error = first_of(group)
-        return explain(console, error, next_command=_next_command(error, flags))
     except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001  # told, not hidden
-        return explain(console, error, next_command=_next_command(error, flags))
+        return told(error)
 
 
 def _require_descriptors() -> None:
@@ -149,24 +158,22 @@ def _is_nowhere() -> bool:
     return False
 
 
-def _end_of_start() -> bool:
+def _end_of_start() -> None:
     """Look for garbage from now on, and never among what was imported, not even when the process ends.
 
-    That is a quarter of the time that a short command takes.  Return whether this process is the command and no more.
+    That is a quarter of the time that a short command takes.
     """
-    if gc.isenabled():  # as it is not in a process that is the command, see `orchestrator.__main__`
-        return False
     gc.freeze()
     gc.enable()
-    return True
 
 
 def _end_soon(code: ExitCode) -> None:
     """End the process with its code in a while, for a thread that hangs for good would keep it alive."""
 
     def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):  # whoever read it has gone, or it is closed
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
     timer = threading.Timer(ENDED_WITHIN_S, end)

@@ -74,15 +74,38 @@ def test_a_signal_before_anything_is_sent_names_the_same_journal(capsys):
     assert capsys.readouterr().err.endswith("Next: orchestrator resume --journal sqlite:///j.db\n")
 
 
-def test_a_thread_that_hangs_for_good_does_not_keep_the_process():
-    code = """
-import asyncio, gc, threading
-gc.disable()  # as in a process that is the command
+@pytest.mark.parametrize(
+    ("ending", "expected", "told"),
+    [
+        ("return session.ExitCode.INTERRUPTED", 5, ""),
+        ("raise session.SourceError('the disk is gone')", 4, "Error: the disk is gone"),
+        ("raise ExceptionGroup('', [session.SourceError('the disk is gone')])", 4, "Error: the disk is gone"),
+        ("sys.stdout.close(); sys.stderr.close(); return session.ExitCode.INTERRUPTED", 5, ""),
+    ],
+)
+def test_a_thread_that_hangs_for_good_does_not_keep_the_process(ending, expected, told):
+    code = f"""
+import asyncio, sys, threading
 from orchestrator.cli import common, session
+common.IS_PROCESS.set(True)
 session.ENDED_WITHIN_S = 0.05
 async def body(console):
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
-    return session.ExitCode.INTERRUPTED
+    {ending}
 raise SystemExit(session.execute(common.Output(), body))
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 5
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False, capture_output=True, text=True)
+    assert done.returncode == expected
+    assert told in done.stderr
+
+
+def test_a_program_that_runs_a_command_goes_on_after_it(tmp_path):
+    code = f"""
+import gc, threading
+gc.disable()  # by a host that measures times, for example
+from orchestrator.cli.main import run
+print(run(["jobs", "--set", "state.dir={tmp_path}"]), gc.isenabled(), *map(type, threading.enumerate()), sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=True, capture_output=True, text=True)
+    assert "Timer" not in done.stdout  # which would end it
+    assert done.stdout.splitlines()[-3:-1] == ["0", "False"]
