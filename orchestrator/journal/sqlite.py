@@ -64,21 +64,25 @@ class SqliteStore(Store):
         with explained(self._path):
             while self._held:
                 self._held.popitem()[1].lock.release()
-            self._put_down()
+            _put_away(self._engine, self._copy)
+            self._engine = self._copy = None
 
-    def _put_down(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-        if self._copy is not None:
-            self._copy.remove()
-            self._copy = None
+    def _renew(self) -> None:
+        """Open the file again, of which the copy is out of date; if that fails, whoever reads next tries again."""
+        before = self._engine, self._copy
+        self._engine = self._copy = None
+        try:
+            self.open(self._opened_ms)
+        except BaseException:
+            _put_away(self._engine, self._copy)
+            self._engine, self._copy = before
+            raise
+        _put_away(*before)
 
     def read(self, function: Callable[Concatenate[Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function within a transaction in which nothing changes."""
         if self._copy is not None and self._copy.stale:
-            self._put_down()
-            self.open(self._opened_ms)
+            self._renew()
         with explained(self._path), self._opened.begin() as connection, understood(connection):
             return function(connection, *args, **kwargs)
 
@@ -152,3 +156,10 @@ class SqliteStore(Store):
         generation = self.read(fencing.generation, host)
         with explained(self._path):
             return lock.owner(lock.lock_path(self._path, host, generation))
+
+
+def _put_away(engine: Engine | None, copy: resting.Copy | None) -> None:
+    if engine is not None:
+        engine.dispose()
+    if copy is not None:
+        copy.remove()

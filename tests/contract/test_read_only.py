@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from orchestrator import Orchestrator
 from orchestrator.errors import JournalForbidden, JournalLocked
-from orchestrator.journal import resting
+from orchestrator.journal import opening, resting, sqlite
 from orchestrator.journal.journal import Journal
 from orchestrator.model import Job
 from tests.contract.test_library import emulated, request
@@ -190,3 +193,35 @@ def test_a_copy_counts_as_long_as_nobody_opens_the_journal(tmp_path):
         resting.Copy(journal)
     copy.remove()
     assert not copy.path.parent.exists()
+
+
+def test_a_copy_that_cannot_be_made_anew_is_made_when_somebody_reads_again(tmp_path, monkeypatch):
+    journal, opened = tmp_path / "journal.db", opening.open_engine
+    whole = sqlite.SqliteStore(journal)
+    whole.open(1)
+    whole.close()
+
+    def unwritable(path: Path, *, now_ms: int) -> Any:
+        if path == journal:
+            raise OperationalError("open", None, sqlite3.OperationalError("unable to open database file"))
+        return opened(path, now_ms=now_ms)
+
+    def in_use(path: Path) -> Any:
+        raise JournalLocked("opened while it was read")
+
+    def reads(store: sqlite.SqliteStore) -> int:
+        return store.read(lambda connection: connection.execute(text("select 1")).scalar_one())
+
+    monkeypatch.setattr(opening, "open_engine", unwritable)
+    monkeypatch.setattr(resting, "is_at_rest", lambda path, error: True)
+    store = sqlite.SqliteStore(journal)
+    store.open(1)
+    assert reads(store) == 1
+    os.utime(journal, (1, 1))  # somebody writes
+    with monkeypatch.context() as patch:
+        patch.setattr(resting, "Copy", in_use)
+        for _ in range(2):
+            with pytest.raises(JournalLocked, match="opened while it was read"):
+                reads(store)
+    assert reads(store) == 1
+    store.close()
