@@ -260,6 +260,11 @@ class Keeper:
         """Tell whether this process was told to stop, and has: it waits for no job any longer."""
         return self._stopping and (self._task is None or self._task.done())
 
+    @property
+    def failed(self) -> bool:
+        """Tell whether a fault ended the driving, and nobody has begun it anew."""
+        return self._task is not None and self._task.done() and not self._stopping
+
     # --- following ---------------------------------------------------------------------------------------
 
     def changed(self) -> None:

@@ -109,7 +109,8 @@ class Resumption:
     def _why_not(self, job: Job, owner: Owner | None, *, by_name: bool, take_over: bool) -> str | None:
         if job.state not in _RESUMABLE:
             return f"it is {job.state}"
-        if not by_name and not take_over and self._holds.wanted(job.id):
+        left = self._keeper.failed and job.id in self._holds.all  # by the driving that a fault ended here
+        if not by_name and not take_over and not left and self._holds.wanted(job.id):
             if owner is not None and owner.hangs:
                 return (
                     f"another process waits for it; {owner.name} drives, but has done nothing for "

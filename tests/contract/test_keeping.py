@@ -184,3 +184,25 @@ def test_a_job_behind_another_one_does_not_begin_because_the_journal_stalls(tmp_
 
     with capture_logs():
         asyncio.run(play())
+
+
+def test_after_a_fault_the_same_process_goes_on_with_what_it_waited_for(tmp_path, monkeypatch):
+    async def play() -> None:
+        async with emulated(tmp_path) as (settings, _), Orchestrator.open(settings) as orchestrator:
+            recall, faults = orchestrator._journal.learned_cap, [JournalStalled("the disk is full")]
+
+            async def once_in_vain(host: str) -> Any:
+                if faults:
+                    raise faults.pop()
+                return await recall(host)
+
+            monkeypatch.setattr(orchestrator._journal, "learned_cap", once_in_vain)
+            job = await orchestrator.submit(request(tmp_path))
+            with pytest.raises(JournalStalled):
+                await job.wait()
+            resumed = await orchestrator.resume()
+            assert ([each.id for each in resumed.jobs], resumed.skipped) == ([job.id], ())
+            assert (await job.wait()).state == JobState.COMPLETE
+
+    with capture_logs():
+        asyncio.run(play())
