@@ -13,7 +13,8 @@ WIDTH_MIN = 40  # a narrower terminal wraps by itself
 _GLUE = "\x00"  # a space where a line does not end
 # What is copied and typed: a command with the words behind it up to a comma or the like, and all its flags.
 _COMMAND = re.compile(
-    r"\borchestrator [a-z][\w.-]*(?: (?:[A-Z]+\b|--?\w[\w.=-]*(?: [\w./=%-]+)?|\d{8}-[\w-]+))*|\S*://\S+"
+    r"\borchestrator [a-z][\w.-]*(?: (?:[A-Z]+\b|--?\w[\w-]*(?:[ =](?!-)(?:'[^']*'|[^\s',;]+))?|\d{8}-[\w-]+))*"
+    r"|--set \S+|pip install \S+|\S*://\S+"
 )
 _LABEL = re.compile(r"\s*(?:- |\S+(?: \S+)?\s{2,})?")  # what later lines are indented by
 _VERBATIM = re.compile(r"\s*(?:Next:|Nothing was sent|Report:|orchestrator |open |export |\$ |\S+$)")

@@ -45,6 +45,22 @@ def test_commands_and_addresses_within_prose_stay_whole():
     assert any(address in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "orchestrator resume --take-over --config /etc/marketo/orchestrator.toml --subscription prod",
+        "orchestrator report 20260301-091000-abcd --config '/home/me/my files/orchestrator.toml'",
+        "orchestrator resume 20260301-091000-abcd --set 'state.dir=/a b/c' --on-unknown resubmit",
+        "--set state.dir=DIR",
+        "pip install '.[postgres]'",
+    ],
+)
+def test_a_command_stays_whole_wherever_it_stands(command):
+    for before in range(80):
+        lines = wrapped(f"{'x ' * before}{command} takes its place, or says more about what is there", 80).split("\n")
+        assert any(command in line for line in lines), before
+
+
 def test_where_nobody_looks_nothing_is_broken():
     assert wrapped(LONG, None) == LONG
 
