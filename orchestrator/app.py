@@ -9,11 +9,11 @@ which process does the work.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from random import Random, SystemRandom
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -107,6 +107,7 @@ class Orchestrator:
         self._meter = Meter(journal, self._calls, clock)
         self._prospects = Prospects(journal=journal, settings=settings, clock=clock, wanted=holds.wanted)
         self._control = Control(means, wanted=holds.wanted)
+        self._reception: Reception | None = None  # until there is a request
 
     @classmethod
     @asynccontextmanager
@@ -158,11 +159,16 @@ class Orchestrator:
                     finally:
                         await self._meter.stop()
 
-    @cached_property
-    def _reception(self) -> Reception:
-        from orchestrator.reception import Reception
+    async def _receive(self) -> Reception:
+        """Return who takes requests in; that one and the driver are imported off the loop, which they would hold up."""
+        if self._reception is None:
+            for room in ("reception", "driver"):
+                await self._offload.run(importlib.import_module, f"orchestrator.{room}")
+            from orchestrator.reception import Reception
 
-        return Reception(self._means, self._keeper, self._holds, self._connection, self._settings)
+            if self._reception is None:  # still
+                self._reception = Reception(self._means, self._keeper, self._holds, self._connection, self._settings)
+        return self._reception
 
     # --- where to ----------------------------------------------------------------------------------------
 
@@ -240,7 +246,7 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
-        job, earlier = await self._reception.submission.submit(request, self.connect)
+        job, earlier = await (await self._receive()).submission.submit(request, self.connect)
         if earlier is not None:
             return await self._join(earlier, request, take_over=take_over)
         if not request.detach:
@@ -265,18 +271,20 @@ class Orchestrator:
             MarketoError: Marketo cannot be reached, or refuses the credentials.
 
         """
+        reception = await self._receive()
         if not offline:
             await self.connect()
-        return await self._reception.preview.plan(request, offline=offline)
+        return await reception.preview.plan(request, offline=offline)
 
     async def check(self, request: ImportRequest, *, offline: bool = False) -> Checked:
         """Make the checks that come before an import: target, sources and headers; nothing is sent.
 
         Raises what `plan` raises.
         """
+        reception = await self._receive()
         if not offline:
             await self.connect()
-        return await self._reception.preview.check(request, offline=offline)
+        return await reception.preview.check(request, offline=offline)
 
     async def draft_mapping(self, request: ImportRequest) -> str:
         """Return a mapping of a request's columns to the fields of its target, in TOML, for a person to look over.
@@ -286,8 +294,9 @@ class Orchestrator:
             MarketoError: Marketo cannot be asked.
 
         """
+        reception = await self._receive()
         await self.connect()
-        return await self._reception.preview.draft(request)
+        return await reception.preview.draft(request)
 
     def handle(self, job_id: JobId, *, known: bool = False) -> JobHandle:
         """Return a handle on a job that is known to exist; see `job`."""
@@ -340,7 +349,7 @@ class Orchestrator:
                 another one, and the job is named.
 
         """
-        going, skipped = await self._reception.resumption.resume(
+        going, skipped = await (await self._receive()).resumption.resume(
             job_ids, await self.connect(), on_unknown, sources, flags=flags, take_over=take_over
         )
         if going:

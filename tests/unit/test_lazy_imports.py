@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.model import ExitCode, JobState
 from tests.contract.journal_kit import make_job, opened
+from tests.contract.test_library import emulated, request
 
 HEAVY = {"numpy", "sqlalchemy", "alembic", "aiohttp", "jinja2", "rich", "structlog", "orchestrator.app"}
 # What only those need that read sources or ask Marketo.
@@ -23,6 +24,32 @@ SENDING = {
     "orchestrator.intake",
     "orchestrator.emulator",
 }
+
+# Submits a job, and says what the thread of the loop has imported meanwhile.
+SUBMITTER = """
+import asyncio, sys, threading
+from pathlib import Path
+from orchestrator import ImportRequest, Orchestrator, Settings
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            print(name)
+
+async def submit(settings, file):
+    async with Orchestrator.open(settings) as orchestrator:
+        sys.meta_path.insert(0, Finder())
+        job = await orchestrator.submit(ImportRequest(sources=[file]))
+        async for _ in job.events():
+            break
+        while await orchestrator.driver() is None:
+            await asyncio.sleep(0.01)
+
+emulator = {"rest_url": sys.argv[1], "client_id": "emulator", "client_secret": "emulator-secret"}
+settings = Settings(state={"dir": "state"}, subscriptions={"default": emulator}, http={"trust_env": False})
+asyncio.run(submit(settings, Path(sys.argv[2])))
+print("submitted")
+"""
 
 SPY = """
 import atexit, sys
@@ -86,6 +113,27 @@ def test_who_looks_at_jobs_waits_for_nothing_that_only_sending_needs(tmp_path):
         assert code == 0, output
         assert modules & SENDING == set(), command
         assert modules & {"alembic", "psycopg"} == set(), command
+
+
+def test_the_loop_of_whoever_submits_is_not_held_up_by_imports(tmp_path):
+    async def play() -> tuple[bytes, bytes]:
+        async with emulated(tmp_path) as (_, running):
+            arguments = (running.url, str(request(tmp_path).sources[0]))
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                SUBMITTER,
+                *arguments,
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            return await process.communicate()
+
+    told, errors = asyncio.run(play())
+    imported = told.decode().split()
+    assert "submitted" in imported, errors.decode()
+    assert [name for name in imported if name.startswith(("orchestrator", "aiohttp", "numpy"))] == []
 
 
 async def one_job(directory: Path, out: Path) -> None:
