@@ -205,6 +205,8 @@ class Scheduler:
         chunk.begin()
         if self._is_smallest(chunk):
             return m.RefuseChunk(chunk=chunk.id)
+        if chunk.cut_at_completion is None:
+            chunk.cut_at_completion = chunk.failed_at_completion
         return m.SplitChunk(chunk=chunk.id, rows_max=-(-chunk.rows // 2))
 
     def _is_to_blame(self, chunk: TrackedChunk) -> bool:
@@ -217,11 +219,17 @@ class Scheduler:
         return self.turns.look(job, held=[]) == (None, None)
 
     def _is_in_vain(self, chunk: TrackedChunk) -> bool:
-        """Tell whether everything fails, so that it is Marketo's fault, and cutting would find fault with sound rows."""
+        """Tell whether everything fails, so that it is Marketo's fault, and cutting would find fault with sound rows.
+
+        If a batch was completed since the failure of the chunk that this one was cut from, or this one was resumed after
+        it had failed and has failed again, the fault is its own.
+        """
         job = chunk.job
         if job.completed > chunk.failed_at_completion or len(list(self.turns.unsendable(job))) == 1:
             return False
-        return self._is_smallest(chunk) or job.failed_in_a_row >= FAILURES_IN_VAIN_MAX
+        whole = chunk.cut_at_completion
+        to_blame = chunk.tried_anew or (whole is not None and job.completed > whole)
+        return job.failed_in_a_row >= FAILURES_IN_VAIN_MAX or (self._is_smallest(chunk) and not to_blame)
 
     def _is_smallest(self, chunk: TrackedChunk) -> bool:
         return chunk.rows == 1 or chunk.depth >= self.limits.isolate_depth_max

@@ -284,6 +284,7 @@ class Knowledge:
         for seen in fact.parts:
             if seen.source not in job.stopped_sources:
                 part = self._chunks[seen.id] = make_chunk(seen, job, now_ms)
+                part.cut_at_completion = chunk.cut_at_completion
                 job.enqueue(part)
                 if chunk in job.canaries:
                     job.add_canary(part)

@@ -162,6 +162,10 @@ class TrackedChunk:
     depth: int
     failures: int
     failed_at_completion: int = 0  # how many batches of the job were complete when this one failed last
+    cut_at_completion: int | None = (
+        None  # the same of the planned chunk that it is a part of, if that was cut for failing
+    )
+    tried_anew: bool = False  # it had failed for good, and was resumed
     batch_id: BatchId | None
     status: BatchStatus | None = None
     submitted_ms: int  # the last upload's start
@@ -305,19 +309,22 @@ class TrackedJob:
     def begin(self, now_ms: int) -> None:
         """Send from now on what is unsent; what was let go of takes its slot and its claims again.
 
-        If no batch of it was ever completed, what failed them may be mended: each is sent once more, one at a time.
+        What failed batches may be mended: each is sent once more; one at a time, if none was ever completed.
         """
         self.sends, self.begun_ms, self.resting_ms, self.sent_bytes = True, now_ms, None, None
         self.stops = [stop for stop in self.stops if stop in SOURCE_STOPS]
-        self.failed_in_a_row = 0
         self.tally.restart()
         for chunk in self.moving:
             chunk.let_go = False
+        chunks = [*self.ready, *self.moving]
+        failed = [chunk for chunk in chunks if chunk.failures >= FAILURES_BEFORE_SPLIT]
         if self.completed == 0:
-            chunks = [*self.ready, *self.moving]
             self.trusted &= all(chunk.failures == 0 for chunk in chunks)
-            for chunk in chunks:
-                chunk.failures = min(chunk.failures, FAILURES_BEFORE_SPLIT - 1)
+        elif len(failed) == 1:
+            failed = []  # it is known to be to blame, or will be
+        for chunk in failed:
+            chunk.failures, chunk.tried_anew = FAILURES_BEFORE_SPLIT - 1, True
+        self.failed_in_a_row = -len(failed) if self.completed else 0  # that they fail again is nothing new
 
     def rest(self, fact: JobUnwanted | StopAsked, now_ms: int) -> None:
         """Send nothing more of it before somebody wants that again."""

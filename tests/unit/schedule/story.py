@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -133,6 +135,41 @@ class Story:
 
     def phase(self, number: int) -> Phase:
         return self.heart.known.chunk(ChunkId(number)).phase
+
+
+def play(
+    story: Story, fails: Callable[[m.ChunkSeen], bool], *chunks: m.ChunkSeen
+) -> tuple[int, list[m.ChunkSeen], list[str]]:
+    """Let Marketo fail some batches as a whole until the job ends; return how many, what is given up, and the end."""
+    seen, failed, given_up = {one.id: one for one in chunks}, 0, []
+    while story.now_ms < 5_000_000:
+        for command in story.heart.decide(story.now_ms):
+            match command:
+                case m.SubmitChunk():
+                    story.accepted(command.chunk)
+                case m.PollBatch():
+                    bad = fails(seen[command.chunk])
+                    failed += bad
+                    story.polled(command.chunk, BatchStatus.FAILED if bad else BatchStatus.COMPLETE)
+                case m.CollectBatch():
+                    story.collected(command.chunk)
+                case m.SplitChunk(rows_max=rows_max):
+                    whole, number = seen[command.chunk], max(seen) + 1
+                    rows = (rows_max, whole.rows - rows_max)
+                    parts = [
+                        replace(whole, id=ChunkId(number + at), rows=rows[at], depth=whole.depth + 1, failures=0,
+                                first_row=whole.first_row + at * rows_max)
+                        for at in range(2)
+                    ]  # fmt: skip
+                    seen.update({part.id: part for part in parts})
+                    story.parted(command.chunk, *parts)
+                case m.RefuseChunk():
+                    given_up.append(seen[command.chunk])
+                    story.tell(m.ChunkGivenUp(chunk=command.chunk))
+                case m.FinishJob():
+                    return failed, given_up, [stop.value for stop in command.stops]
+        story.now_ms += 1_000
+    raise AssertionError("it never ends")
 
 
 def _text(command: m.Command) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestrator.model import BatchId, BatchStatus, ChunkId, JobId, OnUnknown, Phase, Priority
@@ -11,7 +9,7 @@ from orchestrator.schedule import messages as m
 from orchestrator.schedule.knowledge import FAILURES_IN_VAIN_MAX
 from orchestrator.schedule.messages import Cause, Stop
 from orchestrator.schedule.state import ImpossibleFact
-from tests.unit.schedule.story import EMAIL, Story, chunk
+from tests.unit.schedule.story import EMAIL, Story, chunk, play
 
 DAY_MS = 86_400_000
 
@@ -137,44 +135,13 @@ def test_a_job_stopped_by_failures_is_tried_once_more_after_a_restart():
     assert story.state()["a"]["failures"] == {1: 2, 2: 1}
 
 
-def _fail_all(story: Story, *chunks: m.ChunkSeen) -> tuple[int, list[int], list[str]]:
-    """Let Marketo fail every batch from now on; return how many, which chunks' rows are given up, and the end."""
-    sizes, failed, given_up = {seen.id: seen for seen in chunks}, 0, []
-    while failed < 500:
-        commands = story.heart.decide(story.now_ms)
-        story.now_ms += 1_000
-        for command in commands:
-            match command:
-                case m.SubmitChunk():
-                    story.accepted(command.chunk)
-                case m.PollBatch():
-                    failed += 1
-                    story.polled(command.chunk, BatchStatus.FAILED)
-                case m.SplitChunk(rows_max=rows_max):
-                    whole = sizes[command.chunk]
-                    rows = (rows_max, whole.rows - rows_max)
-                    parts = [
-                        replace(whole, id=ChunkId(len(sizes) + at), rows=rows[at], depth=whole.depth + 1, failures=0,
-                                first_row=whole.first_row + at * rows_max)
-                        for at in range(2)
-                    ]  # fmt: skip
-                    sizes.update({part.id: part for part in parts})
-                    story.parted(command.chunk, *parts)
-                case m.RefuseChunk():
-                    given_up.append(sizes[command.chunk].rows)
-                    story.tell(m.ChunkGivenUp(chunk=command.chunk))
-                case m.FinishJob():
-                    return failed, given_up, [stop.value for stop in command.stops]
-    raise AssertionError("it never ends")
-
-
 @pytest.mark.parametrize("rows", [1, 2, 5, 256, 250_000])
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_while_everything_fails_no_row_is_blamed(rows, count):
     story = Story()
     unsent = [chunk(number, rows=rows, row=number * rows) for number in range(1, count + 1)]
     story.job(chunk(0, rows=rows, phase=Phase.DONE), *unsent)
-    failed, given_up, reasons = _fail_all(story, chunk(0), *unsent)
+    failed, given_up, reasons = play(story, lambda _: True, chunk(0), *unsent)
     assert (given_up, reasons) == ([], ["batches_failed"])
     assert failed <= 2 * count + FAILURES_IN_VAIN_MAX
 
@@ -182,7 +149,7 @@ def test_while_everything_fails_no_row_is_blamed(rows, count):
 def test_the_last_chunk_of_all_is_isolated_for_nothing_else_can_be_tried():
     story = Story()
     story.job(chunk(0, phase=Phase.DONE), chunk(1, rows=1))
-    assert _fail_all(story, chunk(0), chunk(1, rows=1)) == (2, [1], [])
+    assert play(story, lambda _: True, chunk(0), chunk(1, rows=1)) == (2, [chunk(1, rows=1)], [])
 
 
 def test_nothing_is_blamed_before_it_is_known_whether_another_can_be_tried():
