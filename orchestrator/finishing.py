@@ -11,7 +11,7 @@ from orchestrator import events
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.changes import Change, FindingAdded, JobChanged, Told, UnsentCancelled
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.values import Lease
+from orchestrator.journal.values import OVER, Lease
 from orchestrator.model import Chunk, ExitCode, Finding, Job, JobState, Phase, Wish
 from orchestrator.offload import Offload
 from orchestrator.outcome import gather, remove_copies, report_job, summarise_job
@@ -19,7 +19,6 @@ from orchestrator.report.ending import worst
 from orchestrator.schedule.messages import Stop
 from orchestrator.schedule.state import FINAL, IN_FLIGHT
 
-_OVER = (JobState.COMPLETE, JobState.CANCELLED)
 _PAUSES = (Stop.THRESHOLD, Stop.CANARY, Stop.PAUSED)
 
 
@@ -82,7 +81,7 @@ class Finisher:
             return None
         if not any(chunk.phase in IN_FLIGHT for chunk in chunks):  # else whoever drives later compares with them
             await self._offload.run(rmtree, directory / "claims", ignore_errors=True)
-        if state in _OVER and over:  # nothing is sent any more
+        if state in OVER and over:  # nothing is sent any more
             await self._offload.run(remove_copies, directory)
         return replace(ended, state=state, exit_code=code, exit_reasons=reasons)
 

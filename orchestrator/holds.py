@@ -7,11 +7,10 @@ have been killed because its rows were wrong.
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 from orchestrator.clock import Clock
-from orchestrator.errors import ConfigError, JournalError
+from orchestrator.errors import DENIED, ConfigError, JournalError
 from orchestrator.journal import lock
 from orchestrator.model import JobId
 
@@ -61,7 +60,7 @@ class Holds:
                 free = lock.owner(path) is None
                 self._holds[job_id] = lock.take(path, now_ms=self._clock.now_ms()) if free else None
             except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                if error.errno not in DENIED:
                     raise
                 raise ConfigError(
                     f"the state directory {self._state_dir} may not be written ({error.strerror}), so nothing can be sent"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.words import number, printable, rows, table
+from orchestrator.journal.values import OVER
 from orchestrator.model import ExitCode, JobState, Wish
 from orchestrator.report.ending import decisions
 
@@ -98,7 +99,7 @@ def next_lines(command: str) -> list[str]:
 
 def _following(summary: Summary, out_dir: Path, code: ExitCode) -> str | None:
     """Return how to open what a person looks at next, if nothing is left to be done with the job itself."""
-    if summary.state not in (JobState.COMPLETE, JobState.CANCELLED) or code not in _LOOKED_AT:
+    if summary.state not in OVER or code not in _LOOKED_AT:
         return None
     name = "failures.csv" if summary.rows.failed else "report.html"
     return f"open {shlex.quote(str(out_dir / name))}"

@@ -24,7 +24,7 @@ from orchestrator.config import Settings
 from orchestrator.errors import ConfigError, JournalLocked
 from orchestrator.following import JobHandle
 from orchestrator.journal.store import locked_by
-from orchestrator.journal.values import Owner
+from orchestrator.journal.values import OVER, Owner
 from orchestrator.model import ExitCode, IfKnown, JobId, JobState, OnUnknown
 from orchestrator.report.ending import worst
 from orchestrator.report.summary import Summary
@@ -32,8 +32,6 @@ from orchestrator.requests import Destination, ImportRequest
 from orchestrator.source.opened import STDIN, is_url
 
 FILES_SHOWN_MAX = 50  # a screenful; the summary has all
-
-_OVER = (JobState.COMPLETE, JobState.CANCELLED)  # there is an outcome to be told
 
 
 def import_files(
@@ -96,7 +94,7 @@ async def run_import(
                     return ExitCode.OK
                 if state not in (JobState.RUNNING, JobState.INCOMPLETE):
                     owner = None  # nothing is to be sent
-            if request.detach and state not in _OVER:
+            if request.detach and state not in OVER:
                 return await tell_detached(console, orchestrator, handle, flags)
             tell_taken_over(console, owner)
             if not take_over:
@@ -324,7 +322,7 @@ class Attendance:
     async def _tell(self, handle: JobHandle, summary: Summary) -> ExitCode:
         """Tell how a job ended; return its code."""
         code = ExitCode(summary.exit_code)
-        if self._interruption.code is not None and summary.state not in (JobState.COMPLETE, JobState.CANCELLED):
+        if self._interruption.code is not None and summary.state not in OVER:
             summary = await handle.report()  # as far as it is
             code = self._interruption.code
         job = await handle.job()

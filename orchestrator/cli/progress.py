@@ -22,7 +22,7 @@ from orchestrator.events import (
     Event,
     JobPlanned,
 )
-from orchestrator.journal.values import Owner, Progress, Tally
+from orchestrator.journal.values import OVER, Owner, Progress, Tally
 from orchestrator.model import Job, JobState, Phase, Wish
 from orchestrator.prospect import NOTHING, Behind, Prospect
 from orchestrator.report.eta import ENDS_MIN, Eta
@@ -222,7 +222,7 @@ class View:
             return ""
         job, progress = self._job, self.progress
         reported = job.started_ms is not None and "report_unwritten" not in job.exit_reasons
-        report = ", report written" if reported and job.state in (JobState.COMPLETE, JobState.CANCELLED) else ""
+        report = ", report written" if reported and job.state in OVER else ""
         outcome = f"; {number(_done(progress))} of {rows(progress.total.rows)}{_outcomes(progress)}"
         return f"{job.state}{report}{outcome if progress.total.rows else ''}"
 

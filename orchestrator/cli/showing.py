@@ -21,6 +21,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.control import AT_MARKETO
 from orchestrator.errors import ConfigError
 from orchestrator.following import UNFINISHED, JobStatus
+from orchestrator.journal.values import OVER
 from orchestrator.model import (
     Chunk,
     ChunkId,
@@ -142,7 +143,7 @@ def status_lines(status: JobStatus, flags: str, *, now_ms: int, width: int | Non
               for chunk in status.chunks if chunk.phase is Phase.UNKNOWN]  # fmt: skip
     lines += _deadline_lines(status)
     lines += batch_lines(status.chunks, now_ms=now_ms, width=width)
-    if job.state not in (JobState.COMPLETE, JobState.CANCELLED):
+    if job.state not in OVER:
         command = next_command(job, ExitCode(job.exit_code or ExitCode.INTERRUPTED)) + further_flags(job, flags)
         if status.attended:
             command = f"orchestrator {'resume --take-over' if status.prospect.hung else f'wait {job.id}'}{flags}"

@@ -21,7 +21,7 @@ from orchestrator.events import (
 from orchestrator.journal import rows as codec
 from orchestrator.journal.changes import CapLearned
 from orchestrator.journal.schema import calls, chunks, events, findings, jobs, sources, subscriptions, waits
-from orchestrator.journal.values import Backlog, Counters, DayCalls, Foretold, Progress, Tally, Wait
+from orchestrator.journal.values import ALIVE, Backlog, Counters, DayCalls, Foretold, Progress, Tally, Wait
 from orchestrator.model import (
     BatchId,
     BatchStatus,
@@ -237,7 +237,7 @@ def last_batch_id(connection: Connection, host: str) -> BatchId | None:
 def newest_ms(connection: Connection) -> int:
     """Return the latest time in the journal, as far as it matters; of jobs that have ended, chunks are not looked at."""
     of_jobs = (jobs.c.created_ms, jobs.c.started_ms, jobs.c.finished_ms, jobs.c.wish_ms)
-    alive = select(jobs.c.id).where(jobs.c.state.in_((JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)))
+    alive = select(jobs.c.id).where(jobs.c.state.in_(ALIVE))
     of_chunks = (chunks.c.submitted_ms, chunks.c.completed_ms)
     last = select(func.max(events.c.seq)).scalar_subquery()
     found = [

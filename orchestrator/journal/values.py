@@ -12,6 +12,7 @@ from orchestrator.model import Job, JobState, Phase
 SILENT_MS: Final = 20_000  # a driver gives a sign of life every second; a lease without one for so long is stale
 ENDED: Final = (JobState.COMPLETE, JobState.CANCELLED, JobState.FAILED)  # nothing of these will be sent any more
 ALIVE: Final = (JobState.RUNNING, JobState.INCOMPLETE, JobState.PAUSED)  # something of these may be under way
+OVER: Final = (JobState.COMPLETE, JobState.CANCELLED)  # these have an outcome to be told
 GIVEN: Final = (*ALIVE, JobState.COMPLETE)  # what these import is not imported once more unless that is asked for
 
 
