@@ -271,8 +271,13 @@ class Scheduler:
         jobs = [job for job in self.turns.open(now_ms) if self.turns.has_more(job)]
         if all(any(chunk.holds_slot for chunk in job.moving) for job in jobs):
             return False
-        first = self.turns.line_up(jobs, self.turns.reserved(now_ms))[0]
-        return not any(chunk.holds_slot for chunk in first.moving)
+        held, reserved = self.known.in_flight, self.turns.reserved(now_ms)
+        for job in self.turns.line_up(jobs, reserved):
+            if (
+                self.turns.look(job, held, reserved)[0] is not None
+            ):  # what is in its keys' way is no reason to send others'
+                return not any(chunk.holds_slot for chunk in job.moving)
+        return False
 
     def _held_over(self, held: list[TrackedChunk], now_ms: int) -> TrackedChunk | None:
         """Return the first chunk of unknown outcome whose hold is over.

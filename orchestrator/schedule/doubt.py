@@ -3,13 +3,16 @@
 If Marketo took the chunk, nobody knows its batch, and sent again too early the two would be imported together
 and make two records of every row.  Marketo's queue is first in, first out: as soon as a batch sent later is
 finished, the lost one has at least begun, and is finished after the time that the longest batch took.  If
-nothing was sent later, the whole queue may stand before it, and only the worst case tells.
+nothing was sent later, the whole queue may stand before it, and only the worst case tells; nor does the longest batch
+tell of one that is several times larger than any.
 """
 
 from __future__ import annotations
 
 from orchestrator.model import Phase
 from orchestrator.schedule.state import Limits, TrackedChunk
+
+LARGER_MAX = 4  # times the rows of batches whose duration is known
 
 
 class Doubt:
@@ -18,6 +21,7 @@ class Doubt:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._longest_batch_ms = 0
+        self._most_rows = 0  # of a batch that was seen to its end
         self._last_finished_sent_ms = -1  # when the finished batch that was sent last had been sent
 
     def hold_ms(self) -> int:
@@ -51,7 +55,8 @@ class Doubt:
     def over_ms(self, chunk: TrackedChunk) -> int:
         """Return when a chunk of unknown outcome can be at work no more: it may be sent again, or be let go of."""
         last_ms = self.last_ms(chunk)
-        if chunk.hold_until_ms is None or chunk.overtaken_ms is None:
+        alien = 0 < LARGER_MAX * self._most_rows < chunk.rows  # what was seen tells nothing of such a batch
+        if chunk.hold_until_ms is None or chunk.overtaken_ms is None or alien:
             return last_ms
         begun_ms = chunk.overtaken_ms + max(self._limits.hold_min_ms, self._longest_batch_ms)
         return min(last_ms, max(chunk.hold_until_ms, begun_ms))
@@ -63,6 +68,7 @@ class Doubt:
     def note_duration(self, chunk: TrackedChunk, now_ms: int) -> None:
         """Learn from a batch how long batches take, if the poll that found it finished came in time."""
         if chunk.watched:
+            self._most_rows = max(self._most_rows, chunk.rows)
             self.note_longest(now_ms - chunk.submitted_ms)
 
     def note_finished(self, sent_ms: int, in_flight: list[TrackedChunk], now_ms: int) -> None:

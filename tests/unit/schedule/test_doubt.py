@@ -606,3 +606,16 @@ def test_what_was_lost_while_another_one_was_looked_for_has_its_own_time_to_sett
     story.lost(2)
     sought(story, 1, 2, again_ms=35_000)
     assert [story.heart.known.chunk(ChunkId(number)).seek_ms for number in (1, 2)] == [35_000, 60_000]
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.RESUBMIT, OnUnknown.HOLD])
+@pytest.mark.parametrize(("rows", "over_ms"), [(400, 70_000 + HOLD_MS), (401, WORST_MS)])
+def test_short_batches_do_not_tell_how_long_a_much_larger_one_takes(rows, over_ms, on_unknown):
+    story = Story()
+    story.job(chunk(1, rows=rows), chunk(2, row=1_000), on_unknown=on_unknown)
+    story.decide()
+    story.lost(1)
+    assert story.decide(at_ms=65_000)[0].startswith("submit 2")
+    story.accepted(2)
+    story.finish(2, at_ms=70_000)
+    assert story.heart.known.doubt.over_ms(story.heart.known.chunk(ChunkId(1))) == over_ms

@@ -608,3 +608,41 @@ def test_a_fact_that_cannot_be_is_a_mistake_and_named():
     story.job(chunk(1))
     with pytest.raises(ImpossibleFact, match="ChunkAccepted for chunk 1 in phase ready"):
         story.accepted(1)
+
+
+def _most_kept(*, beside_a_blocked_job: bool) -> int:
+    """Return how many batches of a job are kept at Marketo, which imports two of two minutes each at a time."""
+    story = Story()
+    story.job(*[chunk(number) for number in range(1, 40)], space=EMAIL)
+    blocked = chunk(100, source=1, row=0)
+    waiting: list[int] = []
+    ends_ms: dict[int, int] = {}
+    most = 0
+    for now_ms in range(0, 900_000, 5_000):
+        if beside_a_blocked_job and now_ms == 300_000:
+            story.job(blocked, name="b", space=EMAIL)
+        while waiting and sum(end_ms > now_ms for end_ms in ends_ms.values()) < 2:
+            ends_ms[waiting.pop(0)] = now_ms + 120_000
+        story.now_ms = now_ms
+        while acted := [c for c in story.heart.decide(now_ms) if not isinstance(c, (m.WaitUntil, m.ReleaseClaims))]:
+            for command in acted:
+                match command:
+                    case m.SubmitChunk(chunk=number):
+                        story.accepted(number)
+                        waiting.append(number)
+                    case m.ComputeClaims(chunk=number):
+                        story.claims(number, *(range(1, 40) if number == blocked.id else ()))
+                    case m.PollBatch(chunk=number) if number in waiting:
+                        story.polled(number, BatchStatus.QUEUED)
+                    case m.PollBatch(chunk=number):
+                        ended = ends_ms[number] <= now_ms
+                        story.polled(number, BatchStatus.COMPLETE if ended else BatchStatus.IMPORTING)
+                    case m.CollectBatch(chunk=number):
+                        story.collected(number)
+        if now_ms > 400_000:
+            most = max(most, len(story.heart.known.batches))
+    return most
+
+
+def test_a_job_blocked_by_keys_is_no_reason_to_send_more_of_the_others():
+    assert _most_kept(beside_a_blocked_job=True) == _most_kept(beside_a_blocked_job=False)
