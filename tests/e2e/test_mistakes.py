@@ -203,7 +203,7 @@ def test_a_state_directory_that_cannot_be_made(place: Place) -> None:
 def test_a_journal_that_is_none(place: Place) -> None:
     place.write("journal.db", b"this is no database, and it must not be overwritten" * 200)
     ended = place.run("import", "leads.csv", "--journal", f"sqlite:///{place.directory / 'journal.db'}")
-    assert_told(ended, 1, "journal.db")
+    assert_told(ended, 2, "journal.db")
     assert (place.directory / "journal.db").read_bytes().startswith(b"this is no database")
 
 

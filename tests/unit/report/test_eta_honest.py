@@ -119,7 +119,7 @@ def within(told: Sequence[Foretold], moment: str) -> float:
 def test_the_end_of_equal_batches_is_foretold_to_a_few_hundredths(draw):
     told = told_of(draw, 4)
     assert max(abs(one.p50 - 1) for one in told if one.share == 0.5) <= 0.03
-    assert all(1 <= one.p90 <= 1.3 for one in told)
+    assert all(0.99 <= one.p90 <= 1.3 for one in told)
 
 
 @pytest.mark.parametrize(("count", "batch_ms"), [(8, 25_000), (10, 12_000), (16, 12_000), (16, 25_000)])
