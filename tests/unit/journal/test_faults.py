@@ -82,8 +82,8 @@ def _to_log(path: Path) -> None:
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     path = tmp_path / "x.db"
-    filled = [os.dup(0)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (filled[0] + 3, hard))
+    filled = [os.dup(0) for _ in range(8)]  # enough of one's own, wherever there were gaps
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(filled) + 1, hard))
     try:
         with suppress(OSError):
             while True:
